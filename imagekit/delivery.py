@@ -1,0 +1,316 @@
+"""Where images go: registries, layouts and archives on disk, the local engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from imagekit.builder import BuilderContext, Built, BuiltImage
+from imagekit.digest import Digest
+from imagekit.errors import DefinitionError, LayoutError, StoreError
+from imagekit.oci import model
+from imagekit.oci.layout import Layout, write_layout
+from imagekit.oci.push import PushBlob, PushManifest, push
+from imagekit.oci.registry import Registries, Repository
+from imagekit.oci.select import suits
+from imagekit.plan import BaseImage, LayoutSource, Plan, RegistrySource
+from imagekit.platform import Platform
+from imagekit.progress import TaskEnded, TaskStarted
+from imagekit.reference import Reference
+from imagekit.store import Store
+
+#: How many manifests of earlier pushes a repository is asked about.
+_REMEMBERED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """Where the image is now.
+
+    Attributes:
+        uploaded: bytes sent to the registry, without manifests.
+    """
+
+    pushed: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    uploaded: int = 0
+
+
+def check_outputs(outputs: tuple[str, ...]) -> None:
+    """Raise DefinitionError if one of *outputs* is none."""
+    for output in outputs:
+        kind, colon, path = output.partition(":")
+        if output != "docker" and not (kind in ("oci", "tar") and colon and path):
+            raise DefinitionError(
+                f"unknown output {output!r}",
+                hint="write oci:DIR, tar:FILE or docker",
+            )
+
+
+def existing(
+    registries: Registries,
+    references: tuple[Reference, ...],
+    platforms: tuple[Platform, ...],
+) -> Digest | None:
+    """Return the digest of the image if the registry has it, tags included.
+
+    The first reference names the content; the others are made to follow it.
+
+    Raises:
+        RegistryError: the registry can't tell, or a tag can't be written.
+    """
+    repository = registries.of(references[0]).direct()
+    found = repository.get_manifest(references[0].target)
+    if found is None:
+        return None
+    view = model.read_document(found.content, found.media_type)
+    if isinstance(view, model.Index):
+        offered = [item for item in view.manifests if item.platform is not None]
+        for wanted in platforms:
+            if not any(
+                item.platform is not None and suits(item.platform, item.variant, wanted)
+                for item in offered
+            ):
+                return None
+    elif len(platforms) > 1:
+        return None
+    for reference in references[1:]:
+        head = repository.head_manifest(reference.target)
+        if head is None or head.digest != found.digest:
+            repository.put_manifest(reference.target, found.content, found.media_type)
+    return found.digest
+
+
+def existing_outputs(
+    outputs: tuple[str, ...], tags: tuple[str, ...], platforms: tuple[Platform, ...]
+) -> Digest | None:
+    """Return the digest of the image if every output is a layout that has it."""
+    digests = set()
+    for output in outputs:
+        kind, _, path = output.partition(":")
+        if kind != "oci":
+            return None
+        try:
+            layout = Layout.open(path)
+            found = {layout.resolve(tag) for tag in tags}
+            view = model.read_document(layout.read(min(found, key=str)))
+        except LayoutError:
+            return None
+        if isinstance(view, model.Index) != (len(platforms) > 1):
+            return None
+        digests |= {descriptor.digest for descriptor in found}
+    return digests.pop() if len(digests) == 1 else None
+
+
+def deliver(
+    built: Built,
+    plan: Plan,
+    *,
+    references: tuple[Reference, ...],
+    push: bool,
+    outputs: tuple[str, ...],
+    context: BuilderContext,
+) -> Delivered:
+    """Bring *built* to everywhere it should be; registries last."""
+    blobs = _Blobs(plan, context)
+    for output in outputs:
+        _write(output, built, blobs, references, context)
+    if not push:
+        return Delivered(outputs=outputs)
+    uploaded = _push(built, blobs, references, context)
+    return Delivered(
+        outputs=outputs, pushed=tuple(map(str, references)), uploaded=uploaded
+    )
+
+
+def _root(built: Built) -> model.Descriptor:
+    if built.index is not None:
+        return model.Descriptor.of(built.index, model.INDEX)
+    image = built.images[0]
+    return model.Descriptor(
+        media_type=model.MANIFEST, digest=image.manifest, size=image.manifest_size
+    )
+
+
+class _Blobs:
+    """Finds the bytes of blobs: in the store, or where the base comes from."""
+
+    def __init__(self, plan: Plan, context: BuilderContext) -> None:
+        self._context = context
+        self._bases: dict[Digest, BaseImage] = {}
+        for platform in plan.platforms:
+            if platform.base is not None:
+                for layer in platform.base.layers:
+                    self._bases[layer.digest] = platform.base
+
+    def content(self, descriptor: model.Descriptor) -> Path | Iterator[bytes]:
+        """Return a file with the blob, or its bytes from afar."""
+        path = self._context.store.blob_path(descriptor.digest)
+        if path.exists():
+            return path
+        local = self._local(descriptor.digest)
+        if local is not None:
+            return local
+        repository = self.repository(descriptor.digest)
+        if repository is None:
+            raise StoreError(f"no blob {descriptor.digest} in the store")
+        return repository.read_blob(descriptor.digest)
+
+    def opener(self, digest: Digest) -> Callable[[], BinaryIO] | None:
+        """Return what opens the blob, if it is on this machine."""
+        path = self._context.store.blob_path(digest)
+        found = path if path.exists() else self._local(digest)
+        return None if found is None else lambda: found.open("rb")
+
+    def repository(self, digest: Digest) -> Repository | None:
+        """Return the repository that has the blob, if it is one of a base."""
+        source = self._bases[digest].source if digest in self._bases else None
+        if isinstance(source, RegistrySource):
+            return self._context.registries.repository(
+                source.registry, source.repository
+            )
+        return None
+
+    def mounts(self, digest: Digest, target: Repository) -> tuple[str, ...]:
+        """Return repositories of *target*'s registry that have the blob."""
+        source = self.repository(digest)
+        if source is None:
+            return ()
+        # A mirror of the base's registry may be the very registry that is pushed to.
+        return tuple(
+            f"{endpoint.prefix}{source.repository}"
+            for endpoint in (source.origin, *source.mirrors)
+            if endpoint.url == target.origin.url
+        )
+
+    def _local(self, digest: Digest) -> Path | None:
+        source = self._bases[digest].source if digest in self._bases else None
+        if isinstance(source, LayoutSource):
+            path = Layout(Path(source.path)).blob_path(digest)
+            return path if path.exists() else None
+        return None
+
+
+def _write(
+    output: str,
+    built: Built,
+    blobs: _Blobs,
+    references: tuple[Reference, ...],
+    context: BuilderContext,
+) -> None:
+    task = f"output:{output}"
+    context.progress(TaskStarted(task, output, "load"))
+    kind, _, path = output.partition(":")
+    tags = tuple(item.tag for item in references if item.tag)
+    if kind == "oci":
+        write_layout(path, _root(built), blobs.content, tags=tags)
+    elif kind == "tar":
+        _save(Path(path), built, blobs, references)
+    else:
+        _load(built, blobs, references, context)
+    context.progress(TaskEnded(task))
+
+
+def _save(
+    path: Path, built: Built, blobs: _Blobs, references: tuple[Reference, ...]
+) -> None:
+    from imagekit.oci.archive import save_archive  # noqa: PLC0415
+
+    try:
+        save_archive(
+            path,
+            _root(built),
+            blobs.content,
+            names=references,
+            platform=_preferred(built),
+        )
+    except OSError as error:
+        raise StoreError(f"can't write {str(path)!r}: {error.strerror}") from error
+
+
+def _load(
+    built: Built,
+    blobs: _Blobs,
+    references: tuple[Reference, ...],
+    context: BuilderContext,
+) -> None:
+    from imagekit.oci.engine import load  # noqa: PLC0415
+
+    load(
+        _root(built),
+        blobs.content,
+        names=references,
+        platform=_preferred(built),
+        progress=context.progress,
+    )
+
+
+def _preferred(built: Built) -> Platform:
+    """Return the platform for who can take one only: the host's if it is there."""
+    offered = [image.platform for image in built.images]
+    host = Platform.host()
+    return host if host in offered else offered[0]
+
+
+def _push(
+    built: Built,
+    blobs: _Blobs,
+    references: tuple[Reference, ...],
+    context: BuilderContext,
+) -> int:
+    repository = context.registries.of(references[0])
+    store = context.store
+    manifests = tuple(
+        _push_manifest(image, blobs, repository, store) for image in built.images
+    )
+    key = Digest.of(references[0].name.encode()).hex
+    remembered = store.read_record("pushed", key) or {}
+    report = push(
+        repository,
+        manifests,
+        built.index,
+        model.INDEX,
+        tuple(item.tag for item in references if item.tag),
+        proven=tuple(map(Digest.parse, remembered)),
+        known=lambda digest: frozenset(
+            map(Digest.parse, remembered.get(str(digest), ()))
+        ),
+        progress=context.progress,
+    )
+    pushed = {
+        str(item.digest): [str(blob.digest) for blob in item.blobs]
+        for item in manifests
+    }
+    others = {name: remembered[name] for name in remembered if name not in pushed}
+    kept = dict(list({**pushed, **others}.items())[: _REMEMBERED + len(pushed)])
+    store.write_record("pushed", key, kept)
+    return report.bytes_uploaded
+
+
+def _push_manifest(
+    image: BuiltImage, blobs: _Blobs, target: Repository, store: Store
+) -> PushManifest:
+    config = PushBlob(
+        digest=image.config,
+        size=image.config_size,
+        open=blobs.opener(image.config),
+        title="config",
+    )
+    layers = tuple(
+        PushBlob(
+            digest=layer.descriptor.digest,
+            size=layer.descriptor.size,
+            open=blobs.opener(layer.descriptor.digest),
+            mount_from=blobs.mounts(layer.descriptor.digest, target),
+            title=layer.title,
+            fetch=blobs.repository(layer.descriptor.digest),
+        )
+        for layer in image.layers
+    )
+    return PushManifest(
+        content=store.read_blob(image.manifest),
+        media_type=model.MANIFEST,
+        blobs=(config, *layers),
+    )

@@ -1,0 +1,1 @@
+"""OCI formats and protocols: registries, and the documents that images are made of."""

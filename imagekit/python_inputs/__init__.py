@@ -1,0 +1,1 @@
+"""What Python layers read, found statically: no network, no tool is run."""

@@ -1,0 +1,1 @@
+"""From an image to a plan: the only part that reads the world."""

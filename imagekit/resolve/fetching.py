@@ -1,0 +1,321 @@
+"""One file from its host: resumed where the connection drops, verified at the end."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import unquote, urljoin, urlsplit
+
+from imagekit.errors import (
+    DownloadError,
+    HashMismatchError,
+    RegistryError,
+    StoreError,
+)
+from imagekit.progress import Progress, TaskAdvanced
+from imagekit.resolve.credentials import Credentials, redact, without_login
+
+if TYPE_CHECKING:
+    from imagekit.oci.transport import Reply, Transport
+
+_BLOCK = 1 << 20
+_REDIRECTS = (301, 302, 303, 307, 308)
+_MOST_REDIRECTS = 10
+_BUSY = (408, 425, 429, 500, 502, 503, 504)
+_REFUSED = (401, 403)
+_PARTIAL = 206
+_RANGE_NOT_SATISFIABLE = 416
+_OK = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How often a file is asked for, and how long is waited in between.
+
+    Attributes:
+        tries: attempts in a row without a new byte.
+        pause: seconds before the second; doubles with each further one.
+        longest: seconds; caps what a host asks for, too.
+        sleep: what waits.
+    """
+
+    tries: int = 5
+    pause: float = 0.25
+    longest: float = 20.0
+    sleep: Callable[[float], None] = time.sleep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteFile:
+    """A file to fetch.
+
+    Attributes:
+        title: what it is, for people (``numpy 2.4.6``).
+        sha256: hex digest that it must have.
+        size: bytes, or None where unknown.
+    """
+
+    filename: str
+    url: str
+    sha256: str
+    title: str
+    size: int | None = None
+
+    @property
+    def task(self) -> str:
+        """The key of its progress."""
+        return f"wheel:{self.filename}"
+
+
+class Fetcher:
+    """Fetches files. Safe to use from many threads.
+
+    Args:
+        credentials: logins; by default those of the user's own settings.
+        ca_bundle: file or folder of CA certificates, in place of the system's.
+        patience: when to give up.
+    """
+
+    def __init__(
+        self,
+        *,
+        credentials: Credentials | None = None,
+        ca_bundle: str | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        self._credentials = credentials
+        self._ca_bundle = ca_bundle
+        self._patience = patience or Patience()
+        self._transport: Transport | None = None
+        self._lock = Lock()
+
+    def fetch(self, file: RemoteFile, into: BinaryIO, progress: Progress) -> None:
+        """Write the bytes of *file*, verified.
+
+        Raises:
+            DownloadError: it could not be fetched.
+            HashMismatchError: its bytes are others.
+            StoreError: *into* can't be written.
+        """
+        target = _Target(into, file, progress)
+        if file.url.startswith("file:"):
+            _copy(file, target)
+        else:
+            self._download(file, target)
+        target.flush()
+
+    def _download(self, file: RemoteFile, target: _Target) -> None:
+        failed = 0
+        while True:
+            before = target.size
+            try:
+                self._continue(file, target)
+                target.verify()
+            except HashMismatchError:
+                # Half from one file and half from another: once more, from the start.
+                if not target.resumed:
+                    raise
+                target.restart()
+            except _TryAgainError as error:
+                failed = 1 if target.size > before else failed + 1
+                if failed >= self._patience.tries:
+                    raise error.final() from error
+                pause = error.pause or self._patience.pause * 2 ** (failed - 1)
+                self._patience.sleep(min(pause, self._patience.longest))
+            else:
+                return
+
+    def _continue(self, file: RemoteFile, target: _Target) -> None:
+        """Fetch what *target* lacks, in one request."""
+        headers = {"Accept-Encoding": "identity"}
+        if target.size:
+            headers["Range"] = f"bytes={target.size}-"
+        reply = self._ask(file, headers)
+        if reply.status == _RANGE_NOT_SATISFIABLE and target.size:
+            reply.close()
+            target.restart()
+            raise _TryAgainError(file, "the host has another file now")
+        if reply.status not in (_OK, _PARTIAL):
+            reply.close()
+            raise _refusal(file, reply)
+        if target.size and reply.status != _PARTIAL:
+            target.restart()
+        target.resumed = target.size > 0
+        try:
+            for block in reply.stream():
+                target.write(block)
+        except RegistryError as error:
+            raise _TryAgainError(file, error.message) from error
+
+    def _ask(self, file: RemoteFile, headers: dict[str, str]) -> Reply:
+        url = file.url
+        for _ in range(_MOST_REDIRECTS):
+            reply = self._send(file, url, headers, self._logins().header(url))
+            if reply.status in _REFUSED:
+                login = self._logins().header_from_tools(url)
+                if login is not None:
+                    reply.close()
+                    reply = self._send(file, url, headers, login)
+            location = reply.header("Location")
+            if reply.status not in _REDIRECTS or location is None:
+                return reply
+            reply.close()
+            url = urljoin(without_login(url), location)
+            if urlsplit(url).scheme not in ("http", "https"):
+                break
+        raise DownloadError(f"{redact(file.url)!r} redirects without end")
+
+    def _send(
+        self, file: RemoteFile, url: str, headers: dict[str, str], login: str | None
+    ) -> Reply:
+        if login is not None:
+            headers = {**headers, "Authorization": login}
+        try:
+            return self._connection().send(
+                "GET", without_login(url), headers=headers, stream=True
+            )
+        except RegistryError as error:
+            failure = _TryAgainError(file, error.message, hint=error.hint)
+            if not error.temporary:
+                raise failure.final() from error
+            raise failure from error
+
+    def _logins(self) -> Credentials:
+        with self._lock:
+            if self._credentials is None:
+                self._credentials = Credentials()
+            return self._credentials
+
+    def _connection(self) -> Transport:
+        with self._lock:
+            if self._transport is None:
+                from imagekit.oci.transport import Transport  # noqa: PLC0415  (urllib3)
+
+                self._transport = Transport(ca_bundle=self._ca_bundle)
+            return self._transport
+
+
+class _TryAgainError(Exception):
+    """An attempt failed in a way that may pass."""
+
+    def __init__(
+        self,
+        file: RemoteFile,
+        reason: str,
+        *,
+        pause: float = 0,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.pause = pause
+        self._file = file
+        self._reason = reason
+        self._hint = hint
+
+    def final(self) -> DownloadError:
+        """Return what to raise if it does not pass."""
+        return DownloadError(
+            f"can't fetch {self._file.title} from {redact(self._file.url)!r}: "
+            f"{redact(self._reason)}",
+            hint=self._hint
+            or "check the connection and try again; what was fetched is kept",
+        )
+
+
+class _Target:
+    """A file being fetched: what there is of it, and its hash."""
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        wanted: RemoteFile,
+        progress: Progress,
+    ) -> None:
+        self._file = file
+        self._wanted = wanted
+        self._task = wanted.task
+        self._progress = progress
+        self._hash = hashlib.sha256(usedforsecurity=False)
+        self.size = 0
+        self.resumed = False
+
+    def write(self, block: bytes) -> None:
+        try:
+            self._file.write(block)
+        except OSError as error:
+            raise _no_room(error) from error
+        self._hash.update(block)
+        self.size += len(block)
+        self._progress(TaskAdvanced(self._task, len(block)))
+
+    def flush(self) -> None:
+        try:
+            self._file.flush()
+        except OSError as error:
+            raise _no_room(error) from error
+
+    def restart(self) -> None:
+        self._file.seek(0)
+        self._file.truncate()
+        self._progress(TaskAdvanced(self._task, -self.size))
+        self._hash = hashlib.sha256(usedforsecurity=False)
+        self.size = 0
+        self.resumed = False
+
+    def verify(self) -> None:
+        found = self._hash.hexdigest()
+        if found != self._wanted.sha256:
+            raise HashMismatchError(
+                f"wanted {self._wanted.filename!r} with sha256 "
+                f"{self._wanted.sha256!r}, found {found!r} ({self.size} bytes) at "
+                f"{redact(self._wanted.url)!r}",
+                hint="the file was replaced or damaged on its way; resolve again with "
+                "--upgrade if it was replaced on purpose",
+            )
+
+
+def _copy(file: RemoteFile, target: _Target) -> None:
+    path = Path(unquote(urlsplit(file.url).path))
+    try:
+        with path.open("rb") as source:
+            while block := source.read(_BLOCK):
+                target.write(block)
+    except OSError as error:
+        raise DownloadError(
+            f"can't read {file.title} at {str(path)!r}: {error.strerror}",
+            hint="put the file back, or resolve again with --upgrade",
+        ) from error
+    target.verify()
+
+
+def _refusal(file: RemoteFile, reply: Reply) -> Exception:
+    reason = f"status {reply.status}"
+    if reply.status in _BUSY:
+        after = reply.header("Retry-After") or ""
+        return _TryAgainError(
+            file, reason, pause=float(after) if after.isdecimal() else 0
+        )
+    if reply.status in _REFUSED:
+        hint = (
+            "give the index's login: in its URL, in UV_INDEX_<NAME>_USERNAME and "
+            "_PASSWORD, in ~/.netrc, or with 'uv auth login'"
+        )
+    else:
+        hint = "resolve again with --upgrade if the file was taken from the index"
+    return _TryAgainError(file, reason, hint=hint).final()
+
+
+def _no_room(error: OSError) -> StoreError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    what = "the disk is full" if full else error.strerror or str(error)
+    return StoreError(
+        f"can't write to the store: {what}",
+        hint="free some space with 'imagekit cache gc', or set IMAGEKIT_CACHE_DIR to a "
+        "folder with room",
+    )

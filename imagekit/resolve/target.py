@@ -1,0 +1,55 @@
+"""What distributions are resolved for: a platform, a Python and a C library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from imagekit.errors import BaseUnsuitableError
+from imagekit.plan import Interpreter, Libc
+from imagekit.platform import Platform
+
+#: The minor versions of glibc that ``uv --python-platform`` knows as manylinux_2_N.
+_UV_GLIBC = (17, 28, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where the distributions will run; never this machine."""
+
+    platform: Platform
+    interpreter: Interpreter
+    libc: Libc
+
+    @property
+    def identity(self) -> str:
+        """A text that tells targets with different distributions apart."""
+        major, minor = self.libc.version
+        return (
+            f"{self.platform} py{self.interpreter.full_version} "
+            f"{self.libc.name}{major}.{minor}"
+        )
+
+    @property
+    def minor(self) -> str:
+        """The Python's minor version, such as ``3.11``."""
+        return ".".join(map(str, self.interpreter.version))
+
+    @property
+    def uv_platform(self) -> str:
+        """The value of ``uv --python-platform``, rounded down to one that uv knows.
+
+        Raises:
+            BaseUnsuitableError: the C library is older than any that wheels are
+                made for today.
+        """
+        machine = self.platform.machine
+        if self.libc.name == "musl":
+            return f"{machine}-unknown-linux-musl"
+        major, minor = self.libc.version
+        known = [item for item in _UV_GLIBC if (2, item) <= (major, minor)]
+        if not known:
+            raise BaseUnsuitableError(
+                f"the base has glibc {major}.{minor}, and wheels need 2.17 or later",
+                hint="use a newer base image",
+            )
+        return f"{machine}-manylinux_2_{known[-1]}"

@@ -1,0 +1,290 @@
+"""The one table of settings: keys, kinds of values, defaults and meanings.
+
+Parsing, ``imagekit config`` and ``docs/settings.md`` are all made from it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from imagekit.platform import Platform
+from imagekit.reference import check_registry, check_repository
+
+_UNITS = {
+    "": 1,
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KIB": 2**10,
+    "MIB": 2**20,
+    "GIB": 2**30,
+    "TIB": 2**40,
+}
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
+
+#: Turns what was written into the value; relative paths start in the folder.
+Check: TypeAlias = Callable[[Any, str], object]
+
+
+class WrongValueError(Exception):
+    """A value is not what its setting takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of value.
+
+    Attributes:
+        wanted: what it is, for messages and the docs.
+        check: makes the value from what a file or argument holds.
+        split: makes what a file would hold from the text of a variable.
+    """
+
+    wanted: str
+    check: Check
+    split: Callable[[str], object] = str
+
+
+def _text(value: Any, _folder: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise WrongValueError
+    return value.strip()
+
+
+def _path(value: Any, folder: str) -> str:
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+        raise WrongValueError
+    return os.path.normpath(os.path.join(folder, os.path.expanduser(value)))  # noqa: PTH111, PTH118  (lexical: links stay)
+
+
+def _file(value: Any, folder: str) -> str:
+    path = _path(value, folder)
+    if not os.path.isfile(path):  # noqa: PTH113  (a text, as _path gives it)
+        raise WrongValueError(f"no file {path!r}")
+    return path
+
+
+def _count(value: Any, _folder: str) -> int:
+    if isinstance(value, str) and value.strip().isdecimal():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise WrongValueError
+    return value
+
+
+def _size(value: Any, _folder: str) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    found = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None or found[2].upper() not in _UNITS:
+        raise WrongValueError
+    return int(float(found[1]) * _UNITS[found[2].upper()])
+
+
+def _texts(value: Any, folder: str) -> tuple[str, ...]:
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list | tuple):
+        raise WrongValueError
+    return tuple(dict.fromkeys(_text(item, folder) for item in items))
+
+
+def _registry(value: Any, folder: str) -> str:
+    return check_registry(_text(value, folder))
+
+
+def _prefix(value: Any, folder: str) -> str:
+    prefix = _text(value, folder)
+    check_repository(f"{prefix}name")
+    return prefix
+
+
+def _platforms(value: Any, folder: str) -> tuple[str, ...]:
+    found = tuple(str(Platform.parse(item)) for item in _texts(value, folder))
+    if not found:
+        raise WrongValueError
+    return tuple(dict.fromkeys(found))
+
+
+def _registries(value: Any, folder: str) -> tuple[str, ...]:
+    return tuple(check_registry(item) for item in _texts(value, folder))
+
+
+def _mirrors(value: Any, folder: str) -> tuple[tuple[str, str], ...]:
+    if isinstance(value, dict):
+        value = [(key, item) for key, items in value.items() for item in _many(items)]
+    if not isinstance(value, list | tuple):
+        raise WrongValueError
+    pairs = []
+    for item in value:
+        if not isinstance(item, list | tuple) or len(item) != 2:  # noqa: PLR2004
+            raise WrongValueError
+        registry, mirror = item
+        pairs.append((_registry(registry, folder), _registry(mirror, folder)))
+    return tuple(dict.fromkeys(pairs))
+
+
+def _many(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
+
+
+def _commas(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _pairs(text: str) -> list[list[str]]:
+    return [[side.strip() for side in item.split("=")] for item in _commas(text)]
+
+
+TEXT = Kind("a text", _text)
+REGISTRY = Kind("a registry, 'host[:port][/path]'", _registry)
+PREFIX = Kind("the beginning of an image name", _prefix)
+PLATFORMS = Kind("a list of platforms", _platforms, _commas)
+REGISTRIES = Kind("a list of registries", _registries, _commas)
+MIRRORS = Kind(
+    "a table of registries and their mirrors ('registry=mirror' in a variable)",
+    _mirrors,
+    _pairs,
+)
+FILE = Kind("the path of a file", _file)
+FOLDER = Kind("the path of a folder", _path)
+SIZE = Kind("a size like '20GB' or '20GiB', or a number of bytes", _size)
+COUNT = Kind("a whole number from 1", _count)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A setting: where its value goes, how it is written, what it is for.
+
+    Attributes:
+        field: attribute of :class:`imagekit.settings.Settings`, and argument.
+        key: name in files.
+        default: value where nothing is set, as people read it.
+        example: value in a file, as TOML.
+    """
+
+    field: str
+    key: str
+    kind: Kind
+    default: str
+    example: str
+    meaning: str
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return f"IMAGEKIT_{self.key.upper().replace('-', '_')}"
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        field="builder",
+        key="builder",
+        kind=TEXT,
+        default="`auto`",
+        example='"embedded"',
+        meaning="Name of the builder; `auto` is the embedded one unless the image "
+        "needs another.",
+    ),
+    Setting(
+        field="registry",
+        key="registry",
+        kind=REGISTRY,
+        default="none",
+        example='"ghcr.io/team"',
+        meaning="Registry of images that name none.",
+    ),
+    Setting(
+        field="name_prefix",
+        key="name-prefix",
+        kind=PREFIX,
+        default="none",
+        example='"research/"',
+        meaning="Text in front of every image name.",
+    ),
+    Setting(
+        field="platforms",
+        key="platforms",
+        kind=PLATFORMS,
+        default="the image's own",
+        example='["linux/amd64", "linux/arm64"]',
+        meaning="Platforms that replace those of the images.",
+    ),
+    Setting(
+        field="mirrors",
+        key="registry-mirrors",
+        kind=MIRRORS,
+        default="none",
+        example='{ "docker.io" = "127.0.0.1:5000" }',
+        meaning="Registries that are asked first for the images of another.",
+    ),
+    Setting(
+        field="insecure_registries",
+        key="insecure-registries",
+        kind=REGISTRIES,
+        default="none",
+        example='["registry.lan:5000"]',
+        meaning="Registries without TLS; those on this machine's loopback need no "
+        "mention.",
+    ),
+    Setting(
+        field="remote",
+        key="remote",
+        kind=TEXT,
+        default="none",
+        example='"tcp://builder.lan:1234"',
+        meaning="Endpoint of the remote builder.",
+    ),
+    Setting(
+        field="ca_bundle",
+        key="ca-bundle",
+        kind=FILE,
+        default="the system's",
+        example='"certs/company.pem"',
+        meaning="File with the certificate authorities that registries are checked "
+        "against.",
+    ),
+    Setting(
+        field="cache_dir",
+        key="cache-dir",
+        kind=FOLDER,
+        default="`$XDG_CACHE_HOME/imagekit`, else `~/.cache/imagekit`",
+        example='"/var/cache/imagekit"',
+        meaning="Folder of the content store.",
+    ),
+    Setting(
+        field="cache_cap",
+        key="cache-cap",
+        kind=SIZE,
+        default="`20GiB`",
+        example='"50GB"',
+        meaning="Size that `imagekit cache gc` brings the store down to.",
+    ),
+    Setting(
+        field="jobs",
+        key="jobs",
+        kind=COUNT,
+        default="the number of processors, at least 2 and at most 16",
+        example="4",
+        meaning="How many threads work at once.",
+    ),
+)
+
+#: Variables that are no settings, so that they can't be taken for misspelt ones.
+OTHER_VARIABLES: tuple[tuple[str, str], ...] = (
+    (
+        "IMAGEKIT_MACHINE_DIR",
+        "Where `make demo` and `make test` keep the engine and images they set up.",
+    ),
+    (
+        "IMAGEKIT_SECRETS_DIR",
+        "Folder with one file for each secret that is not in the environment.",
+    ),
+)
+#: Beginning of variables that the test suite and benchmarks use.
+TEST_VARIABLES = "IMAGEKIT_TEST_"
