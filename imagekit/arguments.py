@@ -19,14 +19,14 @@ from imagekit.reference import check_registry, check_repository
 from imagekit.secret import SecretRequest, secrets_from_request
 
 
-def registry(text: str | None) -> str | None:
-    """Return *text* if it is a registry."""
-    return check_registry(text.rstrip("/")) if text else None
+def registry(value: str | None) -> str | None:
+    """Return *value* if it is a registry."""
+    return check_registry(value.rstrip("/")) if value else None
 
 
-def name(text: str | None) -> str | None:
-    """Return *text* if it is a name."""
-    return check_repository(text) if text else None
+def name(value: str | None) -> str | None:
+    """Return *value* if it is a name."""
+    return check_repository(value) if value else None
 
 
 def platforms(
@@ -55,6 +55,13 @@ def python_version(version: object) -> tuple[int, int] | None:
                 f"wanted python_version as two numbers like (3, 12), found {version!r}",
                 hint="write python_version=(3, 12)",
             )
+
+
+def text(wanted: str, value: Any) -> str:
+    """Return *value* if it is a text that holds something; *wanted* says what."""
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise InvalidLayerError(f"wanted {wanted}, found {value!r}")
+    return value
 
 
 def texts(method: str, values: Iterable[Any]) -> tuple[str, ...]:

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, assert_never
 from imagekit import ignore, sources
 from imagekit.canonical import fingerprint
 from imagekit.errors import (
+    BaseNotFoundError,
     DefinitionError,
     ImageKitError,
+    LayoutError,
     SourceNotFoundError,
     SourceUnreadableError,
     ValidationError,
@@ -80,6 +82,8 @@ class Contents:
 
     Attributes:
         base: reference of the base; None for a Dockerfile.
+        base_key: what of the base enters the content id: the reference, or the digest
+            of what a layout on disk holds.
         python: minor version that was asked for or follows from the interpreter or
             the script; None where the base decides.
         context: the build context of a Dockerfile, or None.
@@ -87,6 +91,7 @@ class Contents:
     """
 
     base: str | None
+    base_key: str | None
     python: tuple[int, int] | None
     platform: tuple[str, ...]
     layers: tuple[LayerContents, ...]
@@ -98,7 +103,7 @@ class Contents:
     def content_id(self) -> str:
         """``ik1-`` and 64 hex digits, as ``docs/identity.md`` defines it."""
         key = (
-            self.base,
+            self.base_key,
             self.python,
             self.platform,
             tuple(_key(item) for item in self.layers),
@@ -123,6 +128,7 @@ def read_contents(image: Image, *, index: StatIndex | None = None) -> Contents:
             context, dockerfile = _read_context(image.base.file, index)
     return Contents(
         base=base_reference(image),
+        base_key=_base_key(image),
         python=_python(image),
         platform=image.platform,
         layers=tuple(_read(layer, rules, index) for layer in image.layers),
@@ -206,6 +212,12 @@ def base_reference(image: Image) -> str | None:
             assert_never(base)
 
 
+def _base_key(image: Image) -> str | None:
+    if isinstance(image.base, LayoutBase):
+        return f"oci@{_layout_digest(image.base)}"
+    return base_reference(image)
+
+
 def validate(image: Image) -> None:
     """Raise ValidationError with all faults of *image*, if it has any."""
     faults: list[ImageKitError] = []
@@ -226,8 +238,8 @@ def validate(image: Image) -> None:
         reference = image.base.reference
         attempt(lambda: Reference.parse(reference))
     if isinstance(image.base, LayoutBase):
-        path = image.base.path
-        attempt(lambda: _check_layout(path))
+        layout = image.base
+        attempt(lambda: _layout_digest(layout))
     if isinstance(image.base, DockerfileBase):
         file, origin = image.base.file, str(image.base.origin)
 
@@ -384,12 +396,15 @@ def _script_header(script: SourcePath) -> str:
     return parse_script(_text(script.location), name=script.location).text
 
 
-def _check_layout(path: SourcePath) -> None:
-    if not os.path.isfile(os.path.join(path.location, "oci-layout")):
-        raise SourceNotFoundError(
-            f"no OCI image layout at {path.location!r}",
-            hint="wanted a folder with an 'oci-layout' file",
-        )
+def _layout_digest(base: LayoutBase) -> str:
+    from imagekit.oci.layout import Layout  # noqa: PLC0415  (only for layouts)
+
+    try:
+        return str(Layout.open(base.path.location).resolve(base.reference).digest)
+    except LayoutError as error:
+        raise BaseNotFoundError(
+            str(error), hint="wanted oci:PATH, oci:PATH:TAG or oci:PATH@DIGEST"
+        ) from error
 
 
 def _text(path: str) -> str:

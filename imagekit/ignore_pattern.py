@@ -73,7 +73,9 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
         case _Shape.SUFFIX:
             return re.compile(_suffix(pattern[2:]))
         case _Shape.EXPRESSION:
-            return re.compile(_translate(expression))
+            # One after the other takes nothing more, but exponential time.
+            once = re.sub(r"(?:\(\.\*/\)\?){2,}", "(.*/)?", expression)
+            return re.compile(_translate(once))
 
 
 def _suffix(suffix: str) -> str:
@@ -144,9 +146,7 @@ def _rewrite(pattern: str) -> tuple[_Shape, str]:
         if pattern.startswith("**", start):
             at = start + (3 if pattern.startswith("**/", start) else 2)
             if at < len(pattern):
-                # A second one in a row takes nothing more, but time.
-                if parts[-1:] != ["(.*/)?"]:
-                    parts.append("(.*/)?")
+                parts.append("(.*/)?")
                 shape = _Shape.EXPRESSION
             elif shape is _Shape.EXACT:
                 shape = _Shape.PREFIX

@@ -136,10 +136,7 @@ class Image:
                 ``oci:PATH:TAG`` for an OCI image layout on disk, or
                 ``docker-daemon:NAME`` for an image of the local engine.
         """
-        if not isinstance(image_uri, str) or not image_uri:
-            raise DefinitionError(
-                f"wanted the reference of an image, found {image_uri!r}"
-            )
+        image_uri = arguments.text("the reference of an image", image_uri)
         base: Base
         if image_uri.startswith("oci:"):
             path, reference = arguments.layout_reference(image_uri.removeprefix("oci:"))
@@ -411,11 +408,7 @@ class Image:
     def with_workdir(self, workdir: str) -> Image:
         """Return this image with another working directory, made if it is missing."""
         origin = caller()
-        if not isinstance(workdir, str) or not workdir or "\0" in workdir:
-            raise InvalidLayerError(
-                f"wanted a folder in the image as a text, found {workdir!r}",
-                origin=str(origin),
-            )
+        workdir = arguments.text("a folder in the image as a text", workdir)
         return self.with_layers(WorkDir(path=workdir, origin=origin))
 
     def with_source_file(

@@ -93,7 +93,7 @@ def load_settings(
         SettingsError: a key or variable is unknown, a value is not what is wanted, or
             a file can't be read.
     """
-    folder = Path(os.path.abspath(start or Path.cwd()))  # noqa: PTH100  (links stay)
+    folder = Path(os.path.abspath(start or Path.cwd()))
     files = [path for path in (_project_file(folder), _user_file(environ)) if path]
     written: dict[str, _Written] = {}
     for path in reversed(files):
@@ -143,7 +143,7 @@ def _shown(setting: Setting, value: object) -> str:
 
 def _from_arguments(arguments: Mapping[str, object]) -> dict[str, _Written]:
     known = tuple(item.field for item in SETTINGS)
-    folder = os.getcwd()  # noqa: PTH109  (a text, as the checks take it)
+    folder = os.getcwd()
     found = {}
     for name, value in arguments.items():
         if name not in known:
@@ -159,7 +159,7 @@ def _from_arguments(arguments: Mapping[str, object]) -> dict[str, _Written]:
 def _from_environment(environ: Mapping[str, str]) -> dict[str, _Written]:
     settings = {item.variable: item for item in SETTINGS}
     others = tuple(name for name, _ in OTHER_VARIABLES)
-    folder = os.getcwd()  # noqa: PTH109  (a text, as the checks take it)
+    folder = os.getcwd()
     found = {}
     for name, text in environ.items():
         if not name.startswith(_PREFIX) or name.startswith(TEST_VARIABLES):
@@ -269,10 +269,10 @@ def _user_file(environ: Mapping[str, str]) -> Path | None:
 def _home(environ: Mapping[str, str], variable: str, default: str) -> str:
     """Return our folder in an XDG base directory; relative ones are ignored (XDG)."""
     place = environ.get(variable, "")
-    if not os.path.isabs(place):  # noqa: PTH117  (a text)
-        home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111
-        place = os.path.join(home, default)  # noqa: PTH118
-    return os.path.join(place, "imagekit")  # noqa: PTH118
+    if not os.path.isabs(place):
+        home = environ.get("HOME") or os.path.expanduser("~")
+        place = os.path.join(home, default)
+    return os.path.join(place, "imagekit")
 
 
 def _processors() -> int:

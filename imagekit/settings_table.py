@@ -60,12 +60,12 @@ def _text(value: Any, _folder: str) -> str:
 def _path(value: Any, folder: str) -> str:
     if not isinstance(value, str | os.PathLike) or not os.fspath(value):
         raise WrongValueError
-    return os.path.normpath(os.path.join(folder, os.path.expanduser(value)))  # noqa: PTH111, PTH118  (lexical: links stay)
+    return os.path.normpath(os.path.join(folder, os.path.expanduser(value)))
 
 
 def _file(value: Any, folder: str) -> str:
     path = _path(value, folder)
-    if not os.path.isfile(path):  # noqa: PTH113  (a text, as _path gives it)
+    if not os.path.isfile(path):
         raise WrongValueError(f"no file {path!r}")
     return path
 
@@ -188,8 +188,7 @@ SETTINGS: tuple[Setting, ...] = (
         kind=TEXT,
         default="`auto`",
         example='"embedded"',
-        meaning="Name of the builder; `auto` is the embedded one unless the image "
-        "needs another.",
+        meaning="Name of the builder; `auto` leaves the choice to imagekit.",
     ),
     Setting(
         field="registry",

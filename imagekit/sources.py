@@ -11,19 +11,19 @@ import hashlib
 import os
 import stat
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from imagekit.canonical import VERSION
 from imagekit.errors import (
     SourceChangedError,
-    SourceEscapesError,
     SourceNotFoundError,
     SourceUnreadableError,
 )
-from imagekit.ignore import IgnoreRules, Verdict
+from imagekit.ignore import IgnoreRules
+from imagekit.symlinks import check_links
 
 if TYPE_CHECKING:
     from imagekit.stat_index import FolderIndex, StatIndex
@@ -34,8 +34,6 @@ _CHUNK = 1 << 20
 # O_NONBLOCK: a named pipe that took the place of a file must not stop the build.
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _UTF8 = sys.getfilesystemencoding() == "utf-8"
-#: Linux follows as many links in one path (path_resolution(7)).
-_MAX_LINKS = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +79,12 @@ class Tree:
         hasher.update(b'"kind":"tree"}}')
         return hasher.hexdigest()
 
+    def below(self, name: str) -> Tree:
+        """Return the tree moved into a folder *name*, which becomes an entry too."""
+        folder = Entry(path=name, type="directory")
+        moved = (replace(e, path=f"{name}/{e.path}") for e in self.entries)
+        return Tree(entries=(folder, *moved))
+
     @property
     def files(self) -> tuple[Entry, ...]:
         """The entries that are files."""
@@ -95,7 +99,7 @@ class Tree:
 def _canonical(entry: Entry) -> str:
     """Return what :mod:`imagekit.canonical` makes of *entry*.
 
-    That takes 15 µs, half a second for a large folder; this takes one.
+    It is five times as fast, and a folder of 20,000 files has to cost less than that.
     """
     quote = encode_basestring_ascii
     sha256 = f'"sha256":"{entry.sha256}",' if entry.sha256 is not None else ""
@@ -126,14 +130,11 @@ def walk(root: str, rules: IgnoreRules, *, index: StatIndex | None = None) -> Tr
         SourceEscapesError: a symbolic link leaves the folder.
         SourceChangedError: a file was replaced during the walk.
     """
-    root = os.path.abspath(root)  # noqa: PTH100  (Path costs more, 20,000 times)
+    root = os.path.abspath(root)
     _check_folder(root)
     known = index.folder(root) if index is not None else None
-    walker = _Walker(rules=rules, judge=rules.judge(), known=known)
-    walker.folder("", root, rules.start())
-    entries = walker.entries
-    entries.sort(key=_sort_key)
-    _check_links(entries, root)
+    entries = sorted(_entries(root, rules, known), key=_sort_key)
+    check_links({e.path: e.target for e in entries if e.target is not None}, root)
     if known is not None:
         known.save()
     return Tree(entries=tuple(entries))
@@ -148,7 +149,7 @@ def single_file(path: str, name: str) -> Tree:
     """
     location = os.path.realpath(path)
     try:
-        status = os.stat(location)  # noqa: PTH116
+        status = os.stat(location)
     except OSError as error:
         raise _unreachable("file", path, error) from error
     if stat.S_ISDIR(status.st_mode):
@@ -156,14 +157,12 @@ def single_file(path: str, name: str) -> Tree:
             f"wanted a file at {path!r}, found a folder",
             hint="name a file, or use with_source_folder",
         )
-    if not stat.S_ISREG(status.st_mode):
-        raise _special(path, status.st_mode)
     return Tree(entries=(_file(name, location, status, None),))
 
 
 def _check_folder(root: str) -> None:
     try:
-        status = os.stat(root)  # noqa: PTH116
+        status = os.stat(root)
     except OSError as error:
         raise _unreachable("folder", root, error) from error
     if not stat.S_ISDIR(status.st_mode):
@@ -173,37 +172,46 @@ def _check_folder(root: str) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Walker:
-    """One walk: the rules, what is known of the files, and what was found so far."""
-
-    rules: IgnoreRules
-    judge: Callable[[Verdict, str], Verdict]
-    known: FolderIndex | None
-    entries: list[Entry] = field(default_factory=list)
-
-    def folder(self, path: str, location: str, verdict: Verdict) -> None:
-        """Add the entries below *path*, which is "" for the root."""
-        prefix = f"{path}/" if path else ""
+def _entries(
+    root: str, rules: IgnoreRules, known: FolderIndex | None
+) -> Iterator[Entry]:
+    """Give the entries of the folder *root*, in no order."""
+    judge = rules.judge()
+    # Ignored folders appear if something in them does.
+    dormant: dict[str, Entry] = {}
+    left = [("", root, rules.start())]
+    while left:
+        prefix, location, verdict = left.pop()
         for item in _scan(location, ignored=verdict.ignored):
-            child = prefix + (item.name if _UTF8 else _text(item.name))
-            found = self.judge(verdict, child)
+            path = prefix + (item.name if _UTF8 else _text(item.name))
+            found = judge(verdict, path)
             if item.is_dir(follow_symlinks=False):
-                self._subfolder(child, item.path, found)
+                if found.ignored and not rules.may_contain(path):
+                    continue
+                entry = Entry(path=path, type="directory", location=item.path)
+                left.append((f"{path}/", item.path, found))
+                if found.ignored:
+                    dormant[path] = entry
+                    continue
             elif found.ignored:
                 continue
             elif item.is_symlink():
-                self.entries.append(_link(child, item.path))
+                entry = _link(path, item.path)
             else:
-                self.entries.append(_leaf(child, item, self.known))
+                entry = _file(path, item.path, _status(item), known)
+            yield entry
+            if dormant:
+                yield from _woken(path, dormant)
 
-    def _subfolder(self, path: str, location: str, verdict: Verdict) -> None:
-        if verdict.ignored and not self.rules.may_contain(path):
-            return
-        before = len(self.entries)
-        self.folder(path, location, verdict)
-        if not verdict.ignored or len(self.entries) > before:
-            self.entries.append(Entry(path=path, type="directory", location=location))
+
+def _woken(path: str, dormant: dict[str, Entry]) -> Iterator[Entry]:
+    """Take the folders that hold *path* out of *dormant*."""
+    at = path.rfind("/")
+    while at > 0:
+        entry = dormant.pop(path[:at], None)
+        if entry is not None:
+            yield entry
+        at = path.rfind("/", 0, at)
 
 
 def _scan(location: str, *, ignored: bool) -> list[os.DirEntry[str]]:
@@ -219,19 +227,18 @@ def _scan(location: str, *, ignored: bool) -> list[os.DirEntry[str]]:
         raise _denied(location, error) from error
 
 
-def _leaf(path: str, item: os.DirEntry[str], known: FolderIndex | None) -> Entry:
+def _status(item: os.DirEntry[str]) -> os.stat_result:
     try:
-        status = item.stat(follow_symlinks=False)
+        return item.stat(follow_symlinks=False)
     except OSError as error:
         raise _changed(item.path) from error
-    if not stat.S_ISREG(status.st_mode):
-        raise _special(item.path, status.st_mode)
-    return _file(path, item.path, status, known)
 
 
 def _file(
     path: str, location: str, status: os.stat_result, known: FolderIndex | None
 ) -> Entry:
+    if not stat.S_ISREG(status.st_mode):
+        raise _special(location, status.st_mode)
     sha256 = known.find(path, status) if known is not None else None
     size = status.st_size
     if sha256 is None:
@@ -280,7 +287,7 @@ def _read(location: str) -> tuple[str, int, os.stat_result]:
 
 def _link(path: str, location: str) -> Entry:
     try:
-        target = os.readlink(location)  # noqa: PTH115
+        target = os.readlink(location)
     except OSError as error:
         raise _changed(location) from error
     return Entry(
@@ -289,45 +296,6 @@ def _link(path: str, location: str) -> Entry:
         target=target if _UTF8 else _text(target),
         location=location,
     )
-
-
-def _check_links(entries: list[Entry], root: str) -> None:
-    """Refuse links that lead out of the tree, whichever way they take through it."""
-    links = {entry.path: entry.target or "" for entry in entries if entry.target}
-    for path, target in links.items():
-        if _escapes(path, links):
-            raise SourceEscapesError(
-                f"symbolic link {path!r} in {root!r} leaves the folder: its target is "
-                f"{target!r}",
-                hint="make it relative and keep it inside the folder, replace it by "
-                "what it points to, or put it into the ignore file",
-            )
-
-
-def _escapes(path: str, links: dict[str, str]) -> bool:
-    """Return whether the link at *path* leads out, as the kernel would follow it."""
-    at: list[str] = []
-    left = path.split("/")[::-1]
-    followed = 0
-    while left and followed <= _MAX_LINKS:
-        part = left.pop()
-        if part in ("", "."):
-            continue
-        if part == "..":
-            if not at:
-                return True
-            at.pop()
-            continue
-        at.append(part)
-        target = links.get("/".join(at))
-        if target is None:
-            continue
-        if target.startswith("/"):
-            return True
-        followed += 1
-        at.pop()
-        left.extend(target.split("/")[::-1])
-    return False
 
 
 def _text(name: str) -> str:

@@ -13,7 +13,6 @@ last touched a while before it was hashed (git calls the others "racily clean").
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import os
 import struct
@@ -56,15 +55,12 @@ class _Columns:
     stamps: bytes = b""
     digests: str = ""
 
-    def stamp(self, line: int) -> bytes:
-        return self.stamps[line * _BYTES : (line + 1) * _BYTES]
-
-    def sha256(self, line: int) -> str:
-        return self.digests[line * _HEX : (line + 1) * _HEX]
-
     def entry(self, path: str) -> tuple[bytes, str]:
         line = self.lines[path]
-        return self.stamp(line), self.sha256(line)
+        return (
+            self.stamps[line * _BYTES : (line + 1) * _BYTES],
+            self.digests[line * _HEX : (line + 1) * _HEX],
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,10 +81,13 @@ class FolderIndex:
         """Return the hash of the file at *path*, or None if it must be read."""
         old = self.recorded
         line = old.lines.get(path)
-        if line is None or old.stamp(line) != _stamp(status):
+        if line is None:
+            return None
+        at = line * _BYTES
+        if old.stamps[at : at + _BYTES] != _stamp(status):
             return None
         self._found.append(path)
-        return old.sha256(line)
+        return old.digests[line * _HEX : (line + 1) * _HEX]
 
     def add(self, path: str, status: os.stat_result, sha256: str) -> None:
         """Note the hash of bytes that were read after *status* was taken."""
@@ -141,10 +140,10 @@ def _decode(record: Any) -> _Columns:
     try:
         if record["version"] != _VERSION:
             return _Columns()
-        paths: list[str] = record["paths"].split("//")
+        paths = str(record["paths"]).split("//")
         stamps = base64.b64decode(record["stamps"], validate=True)
-        digests: str = record["sha256"]
-    except (TypeError, KeyError, AttributeError, binascii.Error):
+        digests = str(record["sha256"])
+    except (TypeError, KeyError, ValueError):
         return _Columns()
     count = len(paths)
     if len(stamps) != _BYTES * count or len(digests) != _HEX * count:

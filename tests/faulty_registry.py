@@ -11,7 +11,9 @@ import base64
 import json
 import re
 import socket
+import ssl
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
@@ -100,7 +102,9 @@ class FaultyRegistry:
         ranges: bool = True,
         one_chunk: bool = False,
         largest_body: int | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        self.tls = tls
         self.login = login
         self.scheme = scheme or ("basic" if login else "")
         self.identity_token = identity_token
@@ -129,6 +133,10 @@ class FaultyRegistry:
         Handler.registry = registry
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = False
+        if self.tls is not None:
+            self._server.socket = self.tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self.host = f"127.0.0.1:{self._server.server_address[1]}"
         self._thread = Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
@@ -227,7 +235,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._serve()
 
-    do_HEAD = do_POST = do_PUT = do_PATCH = do_GET
+    do_HEAD = do_POST = do_PUT = do_PATCH = do_GET  # noqa: N815  (http.server's names)
 
     def _serve(self) -> None:
         registry = self.registry
@@ -237,15 +245,14 @@ class _Handler(BaseHTTPRequestHandler):
             registry.seen.append(seen)
         self.body_left = int(headers.get("content-length", 0))
         self.fault = registry.next_fault(self.command, self.path)
-        match self.fault:
-            case Drop(None):
-                self._drop()
-                return
-            case Answer():
-                self._read()
-                extra = dict(self.fault.headers)
-                self._error(self.fault.status, self.fault.code, **extra)
-                return
+        if self.fault == Drop():
+            self._drop()
+            return
+        if isinstance(self.fault, Answer):
+            self._read()
+            extra = dict(self.fault.headers)
+            self._error(self.fault.status, self.fault.code, **extra)
+            return
         parts = urlsplit(self.path)
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         if parts.path == "/token":
@@ -375,7 +382,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _upload(self, repository: str, upload: str, query: dict[str, str]) -> None:
         registry = self.registry
-        store = registry.repository(repository)
         if self.command == "POST":
             self._begin(repository, query)
             return
@@ -387,33 +393,41 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "GET":
             self._progress(repository, upload, 204)
             return
-        if registry.largest_body is not None and self.body_left > registry.largest_body:
+        if refused := self._refused(len(data)):
             self._read()
-            self._error(413, "")
+            self._error(*refused)
             return
-        first = (self.headers.get("Content-Range") or "").partition("-")[0]
-        if self.command == "PATCH" and first:
-            refused = registry.one_chunk and int(first) > 0
-            if int(first) != len(data) or refused:
-                self._read()
-                self._error(416, "BLOB_UPLOAD_INVALID" if refused else "")
-                return
         received = self._read(into=data if registry.resumable else None)
         if not registry.resumable:
             data += received
         if self.close_connection and self.body_left:
             if not registry.resumable:
                 registry.uploads.pop(upload, None)
-            return
-        if self.command == "PATCH":
+        elif self.command == "PATCH":
             self._progress(repository, upload, 202)
-            return
-        registry.uploads.pop(upload, None)
-        if str(Digest.of(bytes(data))) != query["digest"]:
+        else:
+            self._end(repository, upload, query["digest"])
+
+    def _refused(self, size: int) -> tuple[int, str] | None:
+        """Return why a body is not taken, if an upload has *size* bytes."""
+        registry = self.registry
+        if registry.largest_body is not None and self.body_left > registry.largest_body:
+            return 413, ""
+        first = (self.headers.get("Content-Range") or "").partition("-")[0]
+        if self.command == "PATCH" and first:
+            if registry.one_chunk and int(first) > 0:
+                return 416, "BLOB_UPLOAD_INVALID"
+            if int(first) != size:
+                return 416, ""
+        return None
+
+    def _end(self, repository: str, upload: str, digest: str) -> None:
+        data = bytes(self.registry.uploads.pop(upload))
+        if str(Digest.of(data)) != digest:
             self._error(400, "DIGEST_INVALID")
             return
-        store.blobs[query["digest"]] = bytes(data)
-        self._answer(201, b"", Location=f"/v2/{repository}/blobs/{query['digest']}")
+        self.registry.repository(repository).blobs[digest] = data
+        self._answer(201, b"", Location=f"/v2/{repository}/blobs/{digest}")
 
     def _begin(self, repository: str, query: dict[str, str]) -> None:
         registry = self.registry
@@ -476,8 +490,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in shown.items():
             self.send_header(name, value)
+        length = len(body)
+        if isinstance(fault, Drop) and fault.after is not None:
+            length = max(length, fault.after + 1)
         if status != 204:
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(length))
         self.end_headers()
         if self.command == "HEAD":
             return
@@ -506,7 +523,5 @@ def _parts(content: bytes) -> list[str]:
 
 
 def _hang_up(connection: socket.socket) -> None:
-    try:
+    with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass

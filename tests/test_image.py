@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -148,7 +149,9 @@ MISSING = {
 
 
 @pytest.mark.parametrize("make", MISSING.values(), ids=MISSING.keys())
-def test_missing_files_matter_to_validate_only(make, tmp_path: Path) -> None:
+def test_missing_files_matter_to_validate_only(
+    make: Callable[[Path], Image], tmp_path: Path
+) -> None:
     image = make(tmp_path)
 
     assert image.identifier.startswith("ik1-")
@@ -213,7 +216,7 @@ BAD_CALLS = {
     ("call", "kind", "message"), BAD_CALLS.values(), ids=BAD_CALLS.keys()
 )
 def test_what_can_mean_nothing_is_refused_where_it_is_written(
-    call, kind: type[Exception], message: str
+    call: Callable[[], object], kind: type[Exception], message: str
 ) -> None:
     with pytest.raises(kind, match=message):
         call()

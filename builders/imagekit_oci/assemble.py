@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import assert_never
 
 from imagekit.builder import (
@@ -35,6 +36,7 @@ from imagekit.progress import TaskEnded, TaskStarted
 from imagekit.store import Store
 from imagekit_oci import documents
 from imagekit_oci.layer_jobs import LayerJob, layer_jobs
+from imagekit_oci.verify import verify_wheel
 
 #: Fetches wait on the network, not on a core.
 _FETCHES = 8
@@ -190,9 +192,18 @@ class _Made:
     def _fetch(self, distribution: Distribution) -> Future[object]:
         found = self._wheels.get(distribution.sha256)
         if found is None:
-            found = self._fetches.submit(self._context.wheels.path, distribution)
+            found = self._fetches.submit(self._verified, distribution)
             self._wheels[distribution.sha256] = found
         return found
+
+    def _verified(self, distribution: Distribution) -> Path:
+        """Return the wheel, checked completely the first time that it is used."""
+        path = self._context.wheels.path(distribution)
+        store = self._context.store
+        if store.read_record("verified", distribution.sha256) is None:
+            verify_wheel(path)
+            store.write_record("verified", distribution.sha256, path.name)
+        return path
 
     def _make(self, job: LayerJob, waits: list[Future[object]]) -> BuiltLayer:
         for wait in waits:

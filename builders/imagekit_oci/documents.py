@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
 
 from imagekit.builder import BuiltImage, BuiltLayer
 from imagekit.oci import annotations as names
 from imagekit.oci import model
-from imagekit.oci.config import History, image_config, rfc3339
+from imagekit.oci.config import image_config
 from imagekit.plan import Plan, PlatformPlan, RegistrySource, SetEnv, SetWorkdir
 from imagekit_oci.layer_jobs import LayerJob
 
@@ -27,14 +29,18 @@ def config(
             environment.update(step.variables)
         elif isinstance(step, SetWorkdir):
             workdir = step.path
-    history = [History(created_by=f"imagekit: {job.title}") for job in jobs]
+    created = _rfc3339(plan.created)
+    history: list[dict[str, Any]] = [
+        {"created": created, "created_by": f"imagekit: {job.title}"} for job in jobs
+    ]
     if environment or workdir:
-        history.append(History(created_by="imagekit: settings", empty_layer=True))
+        settings = {"created_by": "imagekit: settings", "empty_layer": True}
+        history.append({"created": created, **settings})
     return image_config(
         platform.base.config,
         diff_ids=[layer.descriptor.diff_id for layer in layers],
         history=history,
-        created=plan.created,
+        created=created,
         env=tuple(environment.items()),
         workdir=workdir,
     )
@@ -51,7 +57,7 @@ def manifest(
     annotations = {
         names.CONTENT_ID: plan.content_id,
         names.BASE_DIGEST: str(platform.base.manifest),
-        names.CREATED: rfc3339(plan.created),
+        names.CREATED: _rfc3339(plan.created),
     }
     if isinstance(platform.base.source, RegistrySource):
         # The path of a layout says something about this machine only.
@@ -91,3 +97,7 @@ def _layer(layer: BuiltLayer) -> model.Descriptor:
         size=layer.descriptor.size,
         annotations=annotations,
     )
+
+
+def _rfc3339(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

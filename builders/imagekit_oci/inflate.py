@@ -5,9 +5,10 @@ from __future__ import annotations
 import zlib
 from typing import Any, Protocol
 
+_zlib: Any
 try:
     from isal import isal_zlib as _zlib
-except ImportError:
+except ImportError:  # no wheel of it for this machine
     _zlib = zlib
 
 _RAW = -15
@@ -34,14 +35,15 @@ class Inflater(Protocol):
 
 def inflater() -> Inflater:
     """Return a new inflater of a raw deflate stream."""
-    made: Any = _zlib.decompressobj(_RAW)
-    return made  # type: ignore[no-any-return]
+    made: Inflater = _zlib.decompressobj(_RAW)
+    return made
 
 
 def crc32(data: bytes, value: int = 0) -> int:
     """Return the CRC-32 of *data* after bytes whose CRC-32 is *value*."""
-    return _zlib.crc32(data, value)
+    found: int = _zlib.crc32(data, value)
+    return found
 
 
 #: What a damaged stream raises; ISA-L has an error of its own.
-InflateError: type[Exception] = _zlib.error
+ERRORS: tuple[type[Exception], ...] = (zlib.error, _zlib.error)

@@ -26,6 +26,7 @@ from imagekit.plan import (
 from imagekit.sources import Tree
 from imagekit.store import Store
 from imagekit_oci.budget import group
+from imagekit_oci.paths import BASE_FOLDERS
 from imagekit_oci.tree_layer import tree_layer_key, write_tree_layer
 from imagekit_oci.venv_layer import venv_layer_key, write_venv_layer
 from imagekit_oci.wheel_layer import wheel_layer_key, write_wheel_layer
@@ -34,13 +35,6 @@ WheelPath: TypeAlias = Callable[[Distribution], Path]
 
 #: Container runtimes mount no more layers than this (mechanisms: overlayfs options).
 MAX_LAYERS = 127
-
-#: Folders that every base has, with modes that a layer must not touch.
-_STANDARD = frozenset(
-    {"/", "/bin", "/etc", "/home", "/lib", "/mnt", "/opt", "/root", "/run", "/sbin"}
-    | {"/srv", "/tmp", "/usr", "/usr/bin", "/usr/lib", "/usr/local", "/usr/local/bin"}  # noqa: S108
-    | {"/usr/src", "/var", "/var/lib", "/var/tmp"}  # noqa: S108
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +70,10 @@ def layer_jobs(plan: PlatformPlan, store: Store, mtime: int) -> tuple[LayerJob, 
     if not installs:
         return tuple(others)
     room = MAX_LAYERS - len(plan.base.layers) - len(others)
-    wheels = _wheel_jobs(
-        installs[-1], final_distributions(plan.steps), room, store, mtime
-    )
+    groups = group(final_distributions(plan.steps), budget=room)
+    wheels = [
+        _wheel_job(members, installs[-1], plan.base, store, mtime) for members in groups
+    ]
     return (*others[:place], *wheels, *others[place:])
 
 
@@ -86,11 +81,11 @@ def _job(step: Step, base: BaseImage, store: Store, mtime: int) -> LayerJob | No
     """Return the layer of a step other than an installation, if it has one."""
     match step:
         case CreateVenv():
-            return _venv_job(step, store, mtime)
+            return _venv_job(step, base, store, mtime)
         case CopyTree():
             return _tree_job(step, base, store, mtime)
         case SetWorkdir():
-            known = step.path in _STANDARD
+            known = step.path.strip("/") in BASE_FOLDERS or step.path == "/"
             return None if known else _folder_job(step, base, store, mtime)
         case SetEnv():
             return None
@@ -114,55 +109,53 @@ def final_distributions(steps: tuple[Step, ...]) -> tuple[Distribution, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
-def _venv_job(step: CreateVenv, store: Store, mtime: int) -> LayerJob:
+def _venv_job(step: CreateVenv, base: BaseImage, store: Store, mtime: int) -> LayerJob:
     def make(_wheel: WheelPath) -> LayerDescriptor:
-        return write_venv_layer(store, step.interpreter, step.prefix, mtime=mtime)
+        return write_venv_layer(
+            store, step.interpreter, step.prefix, mtime=mtime, links=base.links
+        )
 
     return LayerJob(
-        key=venv_layer_key(step.interpreter, step.prefix, mtime=mtime),
+        key=venv_layer_key(
+            step.interpreter, step.prefix, mtime=mtime, links=base.links
+        ),
         title=f"virtual environment {step.prefix}",
         make=make,
         step=step,
     )
 
 
-def _wheel_jobs(
+def _wheel_job(
+    members: tuple[Distribution, ...],
     step: InstallDistributions,
-    distributions: tuple[Distribution, ...],
-    room: int,
+    base: BaseImage,
     store: Store,
     mtime: int,
-) -> list[LayerJob]:
-    jobs = []
-    for members in group(distributions, budget=room):
-
-        def make(
-            wheel: WheelPath, members: tuple[Distribution, ...] = members
-        ) -> LayerDescriptor:
-            return write_wheel_layer(
-                store,
-                [(wheel(item), item) for item in members],
-                interpreter=step.interpreter,
-                prefix=step.prefix,
-                mtime=mtime,
-            )
-
-        jobs.append(
-            LayerJob(
-                key=wheel_layer_key(
-                    members,
-                    interpreter=step.interpreter,
-                    prefix=step.prefix,
-                    mtime=mtime,
-                ),
-                title=", ".join(f"{item.name} {item.version}" for item in members),
-                make=make,
-                size=sum(item.size or 0 for item in members),
-                distributions=members,
-                step=step,
-            )
+) -> LayerJob:
+    def make(wheel: WheelPath) -> LayerDescriptor:
+        return write_wheel_layer(
+            store,
+            [(wheel(item), item) for item in members],
+            interpreter=step.interpreter,
+            prefix=step.prefix,
+            mtime=mtime,
+            links=base.links,
         )
-    return jobs
+
+    return LayerJob(
+        key=wheel_layer_key(
+            members,
+            interpreter=step.interpreter,
+            prefix=step.prefix,
+            mtime=mtime,
+            links=base.links,
+        ),
+        title=", ".join(f"{item.name} {item.version}" for item in members),
+        make=make,
+        size=sum(item.size or 0 for item in members),
+        distributions=members,
+        step=step,
+    )
 
 
 def _tree_job(step: CopyTree, base: BaseImage, store: Store, mtime: int) -> LayerJob:
@@ -186,7 +179,7 @@ class _Files:
     title: str
 
     def job(self, step: Step, base: BaseImage, store: Store, mtime: int) -> LayerJob:
-        links = dict(base.links)
+        links = base.links
 
         def make(_wheel: WheelPath) -> LayerDescriptor:
             return write_tree_layer(

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Self
 
 from imagekit.digest import Digest, Hash, sha256
-from imagekit.oci import gzip_members, tar
+from imagekit.oci import gzip_members, model, tar
 from imagekit.plan import LayerDescriptor
 from imagekit.store import Store
 
@@ -18,7 +18,6 @@ from imagekit.store import Store
 #: cache keys: any change of a layer's bytes needs another one.
 FORMAT = 1
 
-_MEDIA_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
 # Pieces are collected up to this size: hashing and writing then release the GIL for
 # long enough that wheels in other threads get on.
 _BATCH = 1 << 18
@@ -92,7 +91,7 @@ class LayerWriter:
         self._flush_tar()
         digest = self._writer.commit()
         return LayerDescriptor(
-            media_type=_MEDIA_TYPE,
+            media_type=model.LAYER_GZIP,
             digest=digest,
             size=self._writer.size,
             diff_id=Digest(self._diff_id.hexdigest()),

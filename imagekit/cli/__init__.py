@@ -50,6 +50,9 @@ def _guarded(argv: list[str], output: Output) -> int:
 
     try:
         return _run(argv, output)
+    except SystemExit:  # argparse has shown the help
+        output.as_json = False
+        return _OK
     except UsageError as error:
         from imagekit.cli import faults  # noqa: PLC0415  (only for errors)
 
@@ -115,14 +118,14 @@ def _without_command(argv: list[str], output: Output) -> int:
     if argv[:1] in (["--version"], ["-V"]):
         return int(_load("version").run(None, output))
     words = [word for word in argv if not word.startswith("-")]
-    known = [name for name in COMMANDS if name.split()[0] == words[0]] if words else []
+    group = [name for name in COMMANDS if name.split()[0] in words[:1]]
     if not argv or "-h" in argv or "--help" in argv:
-        sys.stdout.write(_help(known or list(COMMANDS)))
+        sys.stdout.write(_help(group or list(COMMANDS)))
         return _OK if argv else _USAGE
-    if known:
-        raise UsageError(f"wanted {' or '.join(map(repr, known))}")
-    wrong = " ".join(words[:2]) if words[:1] == ["cache"] else (words or argv)[0]
-    raise UsageError(f"no command {wrong!r}", hint=suggestion(wrong, COMMANDS))
+    if group and len(words) == 1:
+        raise UsageError(f"wanted {' or '.join(map(repr, group))}")
+    wrong = " ".join(words[:2] if group else (words or argv)[:1])
+    raise UsageError(f"no command {wrong!r}", hint=suggestion(wrong, group or COMMANDS))
 
 
 def _help(names: list[str]) -> str:

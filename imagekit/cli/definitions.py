@@ -74,7 +74,7 @@ def load_images(file: str, names: tuple[str, ...] = ()) -> tuple[NamedImage, ...
 
 def _existing(file: str) -> Path:
     # Lexical: a definition that is reached by a link lies where the link does.
-    path = Path(os.path.abspath(file))  # noqa: PTH100
+    path = Path(os.path.abspath(file))
     if path.is_file():
         return path
     folder = path.parent
@@ -135,9 +135,7 @@ def _from_script(path: Path) -> Image:
 
 
 def _run_module(path: Path) -> ModuleType:
-    name = path.stem
-    if name in _OURS or (name in sys.modules and not _is_ours(sys.modules[name])):
-        name = f"definitions_{name}"
+    name = path.stem if _is_free(path) else f"definitions_{path.stem}"
     loader = SourceFileLoader(name, str(path))
     spec = importlib.util.spec_from_loader(name, loader)
     assert spec is not None
@@ -155,8 +153,15 @@ def _run_module(path: Path) -> ModuleType:
     return module
 
 
-def _is_ours(module: ModuleType) -> bool:
-    return getattr(module, "__imagekit_definitions__", False)
+def _is_free(path: Path) -> bool:
+    """Return whether no other module goes by the name of *path*."""
+    name = path.stem
+    if name in sys.modules:
+        return getattr(sys.modules[name], "__imagekit_definitions__", False)
+    if not name.isidentifier():
+        return True
+    spec = importlib.util.find_spec(name)
+    return spec is None or spec.origin == str(path)
 
 
 @contextmanager

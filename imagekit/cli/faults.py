@@ -94,7 +94,7 @@ def _lines(error: ImageKitError) -> list[str]:
 
 def _short(origin: str) -> str:
     """Return *origin* relative to the working directory, if it is below."""
-    return origin.removeprefix(f"{os.getcwd()}{os.sep}")  # noqa: PTH109  (a text)
+    return origin.removeprefix(f"{os.getcwd()}{os.sep}")
 
 
 def _paint(text: str, code: str) -> str:

@@ -21,7 +21,7 @@ _SILENCE = 10.0
 
 
 class Lines:
-    """Writes a line for what starts and ends, and a summary of each phase."""
+    """Writes a line for what starts and ends, and sums up each phase."""
 
     def __init__(
         self, stream: TextIO, clock: Callable[[], float] = time.monotonic
@@ -56,9 +56,11 @@ class Lines:
                     pass
 
     def close(self) -> None:
-        """Write the summaries."""
+        """Write a summary of each phase with more than one task."""
         with self._lock:
             for phase in self._tally.phases.values():
+                if phase.count == 1 and not phase.reused:
+                    continue  # its line has been written
                 took = seconds_text(phase.ended - phase.began)
                 self._write(f"{phase.name}: {totals(phase)} in {took}", self._last)
 
@@ -83,9 +85,9 @@ class Lines:
 
 def totals(phase: Phase) -> str:
     """Return what *phase* has done: counts and bytes."""
-    done = phase.done + phase.failed
+    done = phase.done
     count = f"{done} of {done + phase.running}" if phase.running else f"{done}"
-    parts = [f"{count} done"] if done or phase.running or not phase.reused else []
+    parts = [f"{count} done"] if done or phase.running else []
     if phase.reused:
         parts.append(f"{phase.reused} reused")
     if phase.failed:

@@ -18,8 +18,9 @@ from imagekit.progress import Event, Note, TaskEnded
 #: Tasks that are shown at once; terminals may have room for less.
 _MOST = 12
 _BAR = 20
+#: Columns of a title at least, and of what comes behind it at most.
 _TITLE = 36
-_NARROW = 60
+_NARROW = 54
 
 
 class LiveDisplay:
@@ -79,7 +80,8 @@ class LiveDisplay:
                     Text(f"    and {len(running) - len(shown)} more", style="dim")
                 )
         for line in lines:
-            line.no_wrap, line.overflow = True, "ellipsis"
+            line.no_wrap = True
+            line.overflow = "crop" if self._ascii else "ellipsis"
         return Group(*lines)
 
     def _phase(self, phase: Phase, now: float) -> Text:
@@ -94,18 +96,21 @@ class LiveDisplay:
         style = "red" if phase.failed else "green"
         line.append(f"{self._mark(failed=bool(phase.failed))} ", style=style)
         line.append(f"{phase.name:8}", style="bold")
-        line.append(totals(phase))
+        one = phase.count == phase.done == 1
+        line.append(phase.title if one else totals(phase))
         line.append(f", {seconds_text(phase.ended - phase.began)}", style="dim")
         return line
 
     def _task(self, task: Task, now: float) -> Text:
+        width = self._console.width
+        room = max(_TITLE, min(width - _NARROW, 2 * _TITLE))
         title = task.title
-        if len(title) > _TITLE:
-            title = f"{title[: _TITLE - 3]}..."
-        line = Text(f"    {title:{_TITLE}} ")
+        if len(title) > room:
+            title = f"{title[: room - 3]}..."
+        line = Text(f"    {title:{room}} ")
         if task.total:
             done = min(task.done, task.total)
-            if self._console.width >= _TITLE + _NARROW:
+            if width >= _TITLE + _NARROW:
                 line.append(self._bar(done / task.total), style="cyan")
             line.append(f" {size_text(done)} of {size_text(task.total)}")
         elif task.done:

@@ -27,6 +27,7 @@ class Phase:
     """All tasks of a phase, together.
 
     Attributes:
+        title: of the task that started last.
         size: bytes that were done.
         expected: bytes of the tasks that said how many they have; reused ones aside.
     """
@@ -34,6 +35,7 @@ class Phase:
     name: str
     began: float
     ended: float
+    title: str = ""
     running: int = 0
     done: int = 0
     reused: int = 0
@@ -82,6 +84,7 @@ class Tally:
             event.phase, Phase(name=event.phase, began=now, ended=now)
         )
         phase.running += 1
+        phase.title = event.title
         phase.expected += event.total or 0
         task = Task(title=event.title, phase=event.phase, began=now, total=event.total)
         self.running[event.task] = task

@@ -95,12 +95,15 @@ def image_config(
         runtime["Env"] = _merged_env(runtime.get("Env") or (), env)
     if labels:
         runtime["Labels"] = (runtime.get("Labels") or {}) | dict(labels)
-    for name, value in (("WorkingDir", workdir), ("User", user)):
-        if value is not None:
-            runtime[name] = value
-    for name, words in (("Entrypoint", entrypoint), ("Cmd", cmd)):
-        if words is not None:
-            runtime[name] = list(words)
+    changes = {
+        "WorkingDir": workdir,
+        "User": user,
+        "Entrypoint": None if entrypoint is None else list(entrypoint),
+        "Cmd": None if cmd is None else list(cmd),
+    }
+    runtime.update(
+        (name, value) for name, value in changes.items() if value is not None
+    )
     below = _diff_ids(document)
     document["config"] = runtime
     document["created"] = created

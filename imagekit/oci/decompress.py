@@ -11,6 +11,7 @@ from imagekit.oci.model import LAYER, LAYER_GZIP, LAYER_ZSTD, oci_media_type
 
 #: Bytes that one step may give, so that memory stays flat whatever the ratio.
 _PIECE = 1 << 20
+_ZSTD_INPUT = 1 << 16
 _ZSTD_HINT = "use Python 3.14, which reads zstd, or install the package 'zstandard'"
 
 
@@ -77,14 +78,15 @@ def _zstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
             if stream is None:
                 stream = new()
             try:
-                piece = stream.decompress(data)
+                # Not every version can limit what comes out; little input does.
+                piece = stream.decompress(data[:_ZSTD_INPUT])
             except failure as error:
                 raise LayoutError(f"a layer is not valid zstd: {error}") from error
             if piece:
                 yield piece
-            data = b""
+            data = data[_ZSTD_INPUT:]
             if stream.eof:
-                data, stream = stream.unused_data, None
+                data, stream = stream.unused_data + data, None
     if stream is not None:
         raise LayoutError("a layer ends in the middle of its zstd data")
 
@@ -99,6 +101,8 @@ def _zstd_decompressor() -> tuple[Callable[[], Any], type[Exception]]:
         if name == "zstandard":
             return module.ZstdDecompressor().decompressobj, module.ZstdError
         return module.ZstdDecompressor, module.ZstdError
-    error = LayoutError("can't read a layer that is compressed with zstd on this Python")
+    error = LayoutError(
+        "can't read a layer that is compressed with zstd on this Python"
+    )
     error.hint = _ZSTD_HINT
     raise error

@@ -73,7 +73,8 @@ def _deflate(data: bytes) -> bytes:
     start = 0
     for nul in _RUNS_OF_NUL.finditer(data):
         begin, end = nul.span()
-        _add_text(codes, data[start:begin])
+        if begin > start:
+            _add_text(codes, data[start:begin])
         codes.append(_run(0, end - begin))
         start = end
     _add_text(codes, data[start:])
@@ -96,7 +97,8 @@ def _add_text(codes: list[_Code], data: bytes) -> None:
     start = 0
     for run in _RUNS.finditer(data):
         begin, end = run.span()
-        _add_literals(codes, data[start:begin])
+        if begin > start:
+            _add_literals(codes, data[start:begin])
         codes.append(_run(data[begin], end - begin))
         start = end
     _add_literals(codes, data[start:])

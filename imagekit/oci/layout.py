@@ -27,6 +27,10 @@ from imagekit.oci.model import (
 #: Content of the file ``oci-layout``.
 MARKER = canonical_json({"imageLayoutVersion": "1.0.0"})
 
+#: How names of files begin that are being written. Not among the blobs, where tools
+#: want digests only.
+_TEMPORARY = ".imagekit-"
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -157,11 +161,13 @@ def write_layout(
     with _disk_errors(layout.root):
         _prepare(layout.root)
         with _locked(layout.root):
+            for leftover in layout.root.glob(f"{_TEMPORARY}*"):
+                leftover.unlink()
             for descriptor in closure(root, open_blob):
                 _place(layout, descriptor, open_blob)
-            _replace(layout.root / "oci-layout", MARKER)
+            _replace(layout, "oci-layout", MARKER)
             document = _merged_index(layout.root, root, tags)
-            _replace(layout.root / "index.json", canonical_json(document))
+            _replace(layout, "index.json", canonical_json(document))
     return layout
 
 
@@ -182,9 +188,14 @@ def _read(path: Path, root: Path) -> bytes:
 
 def _prepare(root: Path) -> None:
     if root.is_dir() and not (root / "oci-layout").exists():
-        others = sorted(entry.name for entry in root.iterdir())
-        # A writer that was killed leaves only this folder.
-        if others not in ([], ["blobs"]):
+        names = sorted(entry.name for entry in root.iterdir())
+        # A writer that was killed leaves no more than this.
+        others = [
+            name
+            for name in names
+            if name != "blobs" and not name.startswith(_TEMPORARY)
+        ]
+        if others:
             raise LayoutError(
                 f"wanted an OCI image layout or an empty folder at {str(root)!r}, "
                 f"found {', '.join(map(repr, others[:3]))}"
@@ -197,17 +208,18 @@ def _place(layout: Layout, descriptor: Descriptor, open_blob: OpenBlob) -> None:
     if target.is_file() and target.stat().st_size == descriptor.size:
         return
     content = open_blob(descriptor)
-    if isinstance(content, Path) and content.stat().st_size == descriptor.size:
-        if _linked(content, target):
-            return
-    with _replacing(target) as file:
+    if isinstance(content, Path) and _linked(content, descriptor, target):
+        return
+    with _replacing(layout, target) as file:
         for chunk in verified(descriptor, content):
             file.write(chunk)
 
 
-def _linked(source: Path, target: Path) -> bool:
+def _linked(source: Path, descriptor: Descriptor, target: Path) -> bool:
     """Hard-link a file of the store: its bytes were verified when it was written."""
     try:
+        if source.stat().st_size != descriptor.size:
+            return False
         target.unlink(missing_ok=True)
         target.hardlink_to(source)
     except OSError:
@@ -240,17 +252,15 @@ def _superseded(entry: dict[str, Any], image: Descriptor, tags: Sequence[str]) -
     return entry.get("digest") == str(image.digest)
 
 
-def _replace(path: Path, content: bytes) -> None:
-    with _replacing(path) as file:
+def _replace(layout: Layout, name: str, content: bytes) -> None:
+    with _replacing(layout, layout.root / name) as file:
         file.write(content)
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Any]:
+def _replacing(layout: Layout, path: Path) -> Iterator[Any]:
     """Give a file that takes the place of *path* once it is complete."""
-    # In blobs/sha256, where image-layout.md allows files that nothing names.
-    folder = path.parent if path.parent.name == "sha256" else path.parent / "blobs"
-    descriptor, name = tempfile.mkstemp(dir=folder, prefix=".tmp-")
+    descriptor, name = tempfile.mkstemp(dir=layout.root, prefix=_TEMPORARY)
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -20,7 +20,7 @@ _MEDIA_TYPES = (
     "application/vnd.docker.distribution.manifest.v2+json",
 )
 _ACCEPT = {"Accept": ", ".join(_MEDIA_TYPES)}
-_NOT_FOUND = 404
+_CREATED, _NOT_FOUND = 201, 404
 
 
 def head_manifest(
@@ -90,7 +90,7 @@ def put_manifest(
             method="PUT",
             url=client.url(f"manifests/{quote(reference, safe=':')}"),
             scopes=scopes,
-            expect=(201, 200, 202),
+            expect=(_CREATED, 200, 202),
             headers={"Content-Type": media_type},
             body=content,
         )
@@ -104,6 +104,11 @@ def put_manifest(
             method="PUT",
             url=reply.url,
         )
+    if reply.status != _CREATED:
+        # Not what the spec says, so not known to be done.
+        head = head_manifest(client, reference, scopes)
+        if head is None or head.digest != digest:
+            raise surprise(reply, f"manifest {digest} to be written")
     return digest
 
 

@@ -24,7 +24,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _BUFFER = 1 << 18
-#: What a registry says of a manifest whose blobs it lacks; the spec leaves the choice.
+#: What a registry may say of a manifest whose blobs it lacks.
 _BLOBS_MISSING = frozenset(
     {"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_INVALID", "MANIFEST_UNVERIFIED"}
 )
@@ -134,7 +134,7 @@ def push(
 
 
 class _Push:
-    """One run of the algorithm."""
+    """One run."""
 
     def __init__(
         self, target: Repository, pool: ThreadPoolExecutor, progress: Progress
@@ -170,8 +170,7 @@ class _Push:
         missing = [manifest for manifest in manifests if manifest.digest not in held]
         children = [m for m in missing if m.digest != top.digest]
         blobs = {blob.digest: blob for m in missing for blob in m.blobs}
-        there = {d for manifest in held & proven.keys() for d in proven[manifest]}
-        there &= blobs.keys()
+        there = blobs.keys() & {d for m in held & proven.keys() for d in proven[m]}
         report = self._blobs(blobs[d] for d in blobs if d not in there)
         try:
             self._manifests(children, top, tags)
@@ -224,7 +223,7 @@ class _Push:
             self._listener(TaskEnded(task, "failed"))
             raise
         outcome = "done" if fate == "uploaded" else "reused"
-        self._progress(TaskEnded(task, outcome, "" if fate == "uploaded" else fate))
+        self._progress(TaskEnded(task, outcome, fate))
         return fate
 
     def _brought(self, blob: PushBlob, task: str) -> Fate:
@@ -247,10 +246,10 @@ class _Push:
             self._target.put_manifest(digest, manifest.content, manifest.media_type)
 
         self._all(put, children)
-        self._tag(top, tags, present=False)
+        self._tag(top, tags)
 
     def _tag(
-        self, top: ManifestContent, tags: tuple[str, ...], *, present: bool
+        self, top: ManifestContent, tags: tuple[str, ...], *, present: bool = False
     ) -> None:
         def put(reference: str) -> None:
             if present:

@@ -140,7 +140,7 @@ class BlobUpload:
                 method="PUT",
                 url=f"{location}{joint}digest={self._digest}",
                 scopes=self._scopes,
-                expect=(201, 204),
+                expect=(201,),
                 headers={**_OCTETS, "Content-Length": str(length)},
                 body=(lambda: self._body(0, length)) if length else b"",
             )
@@ -172,15 +172,18 @@ class BlobUpload:
             return True
         if error.status == _TOO_LARGE:
             return self._chunk > _SMALLEST_CHUNK and self._size > _SMALLEST_CHUNK
-        # Registries that take a blob in one chunk only refuse the second.
-        chunked = 0 < self._offset < self._size and self._chunk < self._size
-        return chunked and not isinstance(error, AuthenticationError)
+        return self._chunk_refused(error)
+
+    def _chunk_refused(self, error: RegistryError) -> bool:
+        """Return whether this can be a registry that takes blobs in one chunk only."""
+        lasting = not error.temporary and not isinstance(error, AuthenticationError)
+        return lasting and 0 < self._offset < self._size and self._chunk < self._size
 
     def _recovered(self, error: RegistryError) -> bool:
         """Prepare for another try; return whether none is needed."""
         if error.status == _TOO_LARGE:
             self._chunk = max(_SMALLEST_CHUNK, min(self._chunk, self._size) // 4)
-        elif not error.temporary and error.status not in _LOST and self._offset:
+        elif self._chunk_refused(error):
             self._chunk = self._size
         if self._present():
             return True  # only the answer was lost

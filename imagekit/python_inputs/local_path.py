@@ -62,11 +62,15 @@ def _local_path(target: str, folder: Path, *, named: bool) -> Path | None:
         split = urlsplit(bare)
         target = unquote(split.path if split.netloc else bare[len("file:") :])
         target = target.removeprefix("//")
-    elif "://" in target or target.startswith(("git+", "hg+", "svn+", "bzr+")) or not (
-        named
-        or target.startswith((".", "/"))
-        or os.sep in target
-        or target.lower().endswith(_ARCHIVES)
+    elif (
+        "://" in target
+        or target.startswith(("git+", "hg+", "svn+", "bzr+"))
+        or not (
+            named
+            or target.startswith((".", "/"))
+            or os.sep in target
+            or target.lower().endswith(_ARCHIVES)
+        )
     ):
         return None
     return Path(os.path.normpath(folder / target))

@@ -22,10 +22,10 @@ _RELEASES: Mapping[str, tuple[Libc, tuple[tuple[str, str], ...]]] = {
     "bullseye": (Libc(name="glibc", version=(2, 31)), _RUN),
     "bookworm": (Libc(name="glibc", version=(2, 36)), _DEBIAN_LINKS),
     "trixie": (Libc(name="glibc", version=(2, 41)), _DEBIAN_LINKS),
-    "alpine3.19": (Libc(name="musl", version=(1, 2)), ()),
-    "alpine3.20": (Libc(name="musl", version=(1, 2)), ()),
-    "alpine3.21": (Libc(name="musl", version=(1, 2)), ()),
-    "alpine3.22": (Libc(name="musl", version=(1, 2)), ()),
+    "alpine3.19": (Libc(name="musl", version=(1, 2)), _RUN),
+    "alpine3.20": (Libc(name="musl", version=(1, 2)), _RUN),
+    "alpine3.21": (Libc(name="musl", version=(1, 2)), _RUN),
+    "alpine3.22": (Libc(name="musl", version=(1, 2)), _RUN),
 }
 #: Where amd64 has its dynamic loader, on glibc with a merged /usr.
 _LIB64 = ("/lib64", "usr/lib64")
@@ -107,7 +107,7 @@ def official_facts(
     if name != _OFFICIAL or version is None or first != "/usr/local/bin":
         return None
     release = _release(tag, history)
-    if release not in _RELEASES:
+    if release is None or release not in _RELEASES:
         return None
     libc, links = _RELEASES[release]
     if _MERGED[0] in links and architecture == "amd64":
@@ -118,9 +118,7 @@ def official_facts(
         version=minor,
         full_version=version[0],
     )
-    return BaseFacts(
-        interpreters=(interpreter,), libc=libc, links=tuple(sorted(links))
-    )
+    return BaseFacts(interpreters=(interpreter,), libc=libc, links=tuple(sorted(links)))
 
 
 def _release(tag: str | None, history: Sequence[str]) -> str | None:

@@ -156,8 +156,8 @@ class Credentials:
 
     def _netrc(self, url: str) -> str | None:
         host = urlsplit(url).hostname
-        path = os.path.expanduser(self._environ.get("NETRC") or "~/.netrc")  # noqa: PTH111
-        if not host or not os.path.isfile(path):  # noqa: PTH113
+        path = os.path.expanduser(self._environ.get("NETRC") or "~/.netrc")
+        if not host or not os.path.isfile(path):
             return None
         from netrc import NetrcParseError, netrc  # noqa: PLC0415  (rarely needed)
 

@@ -239,7 +239,7 @@ def _uv_tables(
         if own:
             yield from own
             break
-    home = environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
+    home = environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     yield from _table(Path(home) / "uv" / "uv.toml")
     yield from _table(Path("/etc/uv/uv.toml"))
 
@@ -255,7 +255,7 @@ def _pip_index(environ: Mapping[str, str]) -> str | None:
     given = environ.get("PIP_INDEX_URL")
     if given:
         return given
-    home = os.path.expanduser("~")  # noqa: PTH111
+    home = os.path.expanduser("~")
     config = environ.get("XDG_CONFIG_HOME") or f"{home}/.config"
     environment = environ.get("VIRTUAL_ENV")
     candidates = [

@@ -52,8 +52,10 @@ class Question:
 
     Attributes:
         requirements: lines of a requirements file; may hold logins.
-        sources: paths of pyproject.toml files and scripts whose dependencies count.
+        sources: paths of pyproject.toml files whose dependencies count.
+        documents: texts of such files.
         constraints: lines that limit versions without asking for anything.
+        overrides: lines that replace what distributions ask for.
         preferences: name and version of what is kept if it can be.
         options: options for ``uv pip compile``.
         environ: the environment for uv, with its indexes and secrets.
@@ -62,7 +64,9 @@ class Question:
 
     requirements: Sequence[str]
     sources: Sequence[str] = ()
+    documents: Sequence[str] = ()
     constraints: Sequence[str] = ()
+    overrides: Sequence[str] = ()
     preferences: Mapping[str, str] = field(default_factory=dict)
     options: Sequence[str] = ()
     find_links: Sequence[str] = ()
@@ -179,16 +183,25 @@ class Uv:
 def _written(folder: Path, question: Question) -> list[str]:
     """Write what may hold logins to files, and return their arguments."""
     argv = []
+    for number, text in enumerate(question.documents):
+        document = folder / str(number) / "pyproject.toml"
+        document.parent.mkdir()
+        document.write_text(text, encoding="utf-8")
+        argv.append(str(document))
     lines = [f"--find-links {item}" for item in question.find_links]
     lines += question.requirements
-    if lines or not question.sources:
+    if lines:
         requirements = folder / "requirements.in"
         requirements.write_text("".join(f"{line}\n" for line in lines))
         argv.append(str(requirements))
-    if question.constraints:
-        constraints = folder / "constraints.txt"
-        constraints.write_text("".join(f"{line}\n" for line in question.constraints))
-        argv += ["--constraints", str(constraints)]
+    for name, texts in (
+        ("constraints", question.constraints),
+        ("overrides", question.overrides),
+    ):
+        if texts:
+            path = folder / f"{name}.txt"
+            path.write_text("".join(f"{text}\n" for text in texts))
+            argv += [f"--{name}", str(path)]
     return argv
 
 

@@ -94,7 +94,8 @@ def tag_ranks(target: Target) -> dict[str, int]:
 
 
 def _platforms(machine: str, libc: Libc) -> Iterator[str]:
-    """Give platform tags, the newest libc first."""
+    """Give platform tags: the machine's own first, then the newest libc first."""
+    yield f"linux_{machine}"
     major, newest = libc.version
     if libc.name == "musl":
         for minor in range(newest, -1, -1):
@@ -104,4 +105,3 @@ def _platforms(machine: str, libc: Libc) -> Iterator[str]:
             yield f"manylinux_{major}_{minor}_{machine}"
             if (major, minor) in _LEGACY:
                 yield f"{_LEGACY[major, minor]}_{machine}"
-    yield f"linux_{machine}"

@@ -1,0 +1,286 @@
+"""Python layers to pinned wheels, for the target and never for this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from imagekit.errors import ImageKitError
+from imagekit.layers import PythonLayer
+from imagekit.plan import Distribution
+from imagekit.progress import Note, Progress, silent
+from imagekit.resolve.credentials import Credentials
+from imagekit.resolve.indexes import UserSettings, user_settings
+from imagekit.resolve.layer_reading import TreeDigests, read_layer
+from imagekit.resolve.pins import Pin
+from imagekit.resolve.resolution import (
+    LayerResolution,
+    Lineage,
+    chain_keys,
+    read_resolution,
+    write_resolution,
+)
+from imagekit.resolve.secret_values import secret_variables
+from imagekit.resolve.target import Target
+from imagekit.resolve.uv import Uv
+from imagekit.resolve.wanted import Wanted
+from imagekit.store import Store
+
+__all__ = ["Resolved", "Target", "credentials_for", "resolve"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """What one Python layer installs.
+
+    Attributes:
+        distributions: what it adds or brings to another version, by name.
+        removed: names of distributions of earlier layers that it takes away.
+    """
+
+    distributions: tuple[Distribution, ...]
+    removed: tuple[str, ...] = ()
+
+
+def resolve(
+    layers: Sequence[PythonLayer],
+    target: Target,
+    *,
+    lineage: str,
+    store: Store,
+    uv: Uv | None = None,
+    upgrade: bool | tuple[str, ...] = False,
+    progress: Progress = silent,
+) -> tuple[Resolved, ...]:
+    """Pin what *layers* ask for, as one coherent environment.
+
+    What was resolved before stays as it was; if nothing changed, uv is not called.
+
+    Args:
+        layers: the Python layers of an image, in order.
+        target: what they are resolved for.
+        lineage: name of the image, platform and Python, under which its last
+            resolution is kept.
+        store: keeps resolutions and built wheels.
+        uv: what resolves; by default the uv that is installed with imagekit.
+        upgrade: True to resolve everything anew, or the names that may change.
+        progress: receives events.
+
+    Raises:
+        ResolutionError: there is no set of distributions (ConflictError: because of
+            two layers; NoWheelError: for want of a wheel).
+        DefinitionError: a layer has no meaning.
+        PlanError: a file or secret is missing.
+        DownloadError: what has to be built could not be fetched.
+    """
+    digests = TreeDigests()
+    wanted = tuple(_read(layer, digests) for layer in layers)
+    settings = _settings(wanted)
+    credentials = _credentials(wanted, settings)
+    uv = uv or Uv(temporary=store.temporary())
+    for item in wanted:
+        if item.args.ignored:
+            names = ", ".join(item.args.ignored)
+            progress(Note(f"{names} in extra_args makes no difference to an image"))
+    keys = chain_keys(wanted, target, settings)
+    history = Lineage(lineage, target, store)
+    found = _known(store, keys) if not upgrade else []
+    if len(found) < len(keys):
+        from imagekit.resolve.coherence import Resolver  # noqa: PLC0415  (packaging)
+
+        resolver = Resolver(
+            wanted=wanted,
+            settings=settings,
+            target=target,
+            uv=uv,
+            credentials=credentials,
+            environ=os.environ,
+            tree_digest=digests,
+            previous=history.read(),
+            upgrade=_normalized(upgrade),
+        )
+        _resolve_rest(resolver, found, keys, store)
+    history.write(keys)
+    builds = _Builds(target, store, uv, wanted, settings, credentials, progress)
+    return tuple(builds.resolved(number, layer) for number, layer in enumerate(found))
+
+
+def credentials_for(layers: Sequence[PythonLayer]) -> Credentials:
+    """Return the logins with which the wheels of *layers* are fetched.
+
+    Raises:
+        PlanError: a file or secret is missing.
+    """
+    digests = TreeDigests()
+    wanted = tuple(_read(layer, digests) for layer in layers)
+    return _credentials(wanted, _settings(wanted))
+
+
+def _read(layer: PythonLayer, digests: TreeDigests) -> Wanted:
+    origin = str(layer.origin)
+    try:
+        wanted = read_layer(layer, digests)
+        variables = secret_variables(layer.options.secret_mounts)
+    except ImageKitError as error:
+        raise error.at(origin) from error.__cause__
+    return replace(wanted, variables=variables)
+
+
+def _settings(wanted: Sequence[Wanted]) -> tuple[UserSettings, ...]:
+    known: dict[str, UserSettings] = {}
+    for item in wanted:
+        if item.folder not in known:
+            known[item.folder] = user_settings(item.folder, os.environ)
+    return tuple(known[item.folder] for item in wanted)
+
+
+def _credentials(
+    wanted: Sequence[Wanted], settings: Sequence[UserSettings]
+) -> Credentials:
+    urls: list[str] = []
+    named: list[tuple[str, str]] = []
+    environ = dict(os.environ)
+    for item, user in zip(wanted, settings, strict=True):
+        urls += item.indexes.urls
+        urls += [line.text.partition("@")[2].strip() for line in item.lines]
+        urls += user.urls
+        named += [
+            (name, url)
+            for name, joined, url in (
+                extra.partition("=") for extra in item.indexes.extra
+            )
+            if joined and "://" not in name
+        ]
+        named += user.named
+        environ |= item.variables
+    secrets = {value for item in wanted for value in item.variables.values()}
+    return Credentials(
+        [url for url in urls if "://" in url],
+        named=dict.fromkeys(named),
+        secrets=secrets,
+        environ=environ,
+    )
+
+
+def _known(store: Store, keys: tuple[str, ...]) -> list[LayerResolution]:
+    """Return the resolutions of the first layers, as far as the store has them."""
+    found = []
+    for key in keys:
+        layer = read_resolution(store, key)
+        if layer is None:
+            break
+        found.append(layer)
+    return found
+
+
+def _resolve_rest(
+    resolver: object,
+    found: list[LayerResolution],
+    keys: tuple[str, ...],
+    store: Store,
+) -> None:
+    """Resolve the layers that *found* lacks, and add them to it."""
+    from imagekit.resolve.coherence import Resolver  # noqa: PLC0415  (packaging)
+
+    assert isinstance(resolver, Resolver)
+    before: dict[str, Pin] = {}
+    held: dict[str, Pin] = {}
+    for number, key in enumerate(keys):
+        if number == len(found):
+            found.append(resolver.layer(number, before, held))
+            write_resolution(store, key, found[number])
+        before = found[number].after(before)
+        held |= {name: before[name] for name in found[number].held}
+
+
+def _normalized(upgrade: bool | tuple[str, ...]) -> bool | tuple[str, ...]:
+    if isinstance(upgrade, bool):
+        return upgrade
+    return tuple(name.lower().replace("_", "-").replace(".", "-") for name in upgrade)
+
+
+class _Builds:
+    """Turns pins into distributions, building the wheels that indexes lack."""
+
+    def __init__(
+        self,
+        target: Target,
+        store: Store,
+        uv: Uv,
+        wanted: tuple[Wanted, ...],
+        settings: tuple[UserSettings, ...],
+        credentials: Credentials,
+        progress: Progress,
+    ) -> None:
+        self._target = target
+        self._store = store
+        self._uv = uv
+        self._wanted = wanted
+        self._settings = settings
+        self._credentials = credentials
+        self._progress = progress
+
+    def resolved(self, number: int, layer: LayerResolution) -> Resolved:
+        wanted = self._wanted[number]
+        requested = wanted.names
+        return Resolved(
+            distributions=tuple(
+                self._distribution(pin, number, requested=name in requested)
+                for name, pin in sorted(layer.added.items())
+            ),
+            removed=layer.removed,
+        )
+
+    def _distribution(self, pin: Pin, number: int, *, requested: bool) -> Distribution:
+        requested = requested or pin.reference is not None
+        if pin.wheel is None:
+            return self._built(pin, number, requested=requested)
+        return Distribution(
+            name=pin.name,
+            version=pin.version or "0",
+            filename=pin.wheel.filename,
+            sha256=pin.wheel.sha256,
+            size=pin.wheel.size,
+            url=pin.wheel.url,
+            requested=requested,
+            direct_url=pin.direct_url,
+        )
+
+    def _built(self, pin: Pin, number: int, *, requested: bool) -> Distribution:
+        from imagekit.resolve.download import Wheels  # noqa: PLC0415  (rarely needed)
+        from imagekit.resolve.indexes import index_variables  # noqa: PLC0415
+        from imagekit.resolve.sdist import WheelBuilder  # noqa: PLC0415
+
+        wanted = self._wanted[number]
+        environ = index_variables(
+            wanted.indexes,
+            self._settings[number],
+            {**os.environ, **wanted.variables},
+        )
+        wheels = Wheels(
+            self._store, credentials=self._credentials, progress=self._progress
+        )
+        builder = WheelBuilder(
+            target=self._target,
+            store=self._store,
+            uv=self._uv,
+            wheels=wheels,
+            credentials=self._credentials,
+            environ=environ,
+            settings=wanted.args.build,
+            progress=self._progress,
+        )
+        try:
+            built = builder.wheel(pin)
+        except ImageKitError as error:
+            raise error.at(wanted.origin) from error.__cause__
+        return Distribution(
+            name=pin.name,
+            version=built.version,
+            filename=built.filename,
+            sha256=built.sha256,
+            size=built.size,
+            requested=requested,
+            direct_url=pin.direct_url,
+        )
