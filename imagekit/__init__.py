@@ -3,7 +3,7 @@
 The map: :mod:`imagekit.image` defines images as values, :mod:`imagekit.contents` reads
 the files that they name, :mod:`imagekit.resolve` pins everything into a
 :mod:`imagekit.plan`, a builder (:mod:`imagekit.builder`) makes it real, and
-:mod:`imagekit.build` ties these together. Names are loaded on first use, so that
+:mod:`imagekit.building` ties these together. Names are loaded on first use, so that
 importing the package costs next to nothing.
 """
 
@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from imagekit.build import BuildResult, build
+    from imagekit.building import BuildResult, build
     from imagekit.image import Image
     from imagekit.platform import Architecture
     from imagekit.secret import Secret, SecretRequest
@@ -32,11 +32,11 @@ __all__ = [
 
 _HOMES = {
     "Architecture": "imagekit.platform",
-    "BuildResult": "imagekit.build",
+    "BuildResult": "imagekit.building",
     "Image": "imagekit.image",
     "Secret": "imagekit.secret",
     "SecretRequest": "imagekit.secret",
-    "build": "imagekit.build",
+    "build": "imagekit.building",
 }
 
 

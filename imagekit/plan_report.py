@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from imagekit.build import (
+from imagekit.building import (
     BuildOptions,
     Job,
     adapt,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from imagekit import BuildResult, Image, build
-from imagekit.build import BuildOptions, build_image
+from imagekit.building import BuildOptions, build_image
 from imagekit.digest import Digest
 from imagekit.errors import (
     BaseNotFoundError,
@@ -281,19 +281,10 @@ def test_refusals_name_what_and_where(
 
 
 def test_a_base_that_does_not_exist(settings: Settings) -> None:
-    image = Image.from_base("docker.io/library/nothing:1").clone(name="app")
+    image = Image.from_base(f"{settings.registry}/library/nothing:1").clone(name="app")
 
     with pytest.raises(BaseNotFoundError, match="nothing"):
-        build_image(
-            image.with_workdir("/x"),
-            settings=load_settings(
-                arguments={
-                    "registry": settings.registry,
-                    "cache_dir": settings.cache_dir,
-                    "mirrors": (("docker.io", f"{settings.registry}"),),
-                }
-            ),
-        )
+        build_image(image.with_workdir("/x"), settings=settings)
 
 
 def test_an_unknown_builder_names_the_installed_ones(
@@ -329,7 +320,7 @@ def test_a_file_that_changes_between_hashing_and_packing_fails_by_name(
     monkeypatch.setattr(planning, "make_plan", meddle)
 
     with pytest.raises(SourceChangedError, match=r"main\.py"):
-        build_image(definition(app), settings=settings)
+        build_image(definition(app, "test-changes"), settings=settings)
 
 
 def test_the_image_has_what_was_asked_for(

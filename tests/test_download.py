@@ -267,7 +267,7 @@ def test_a_full_disk_is_named(index: PackageIndex) -> None:
         Path("/dev/full").open("wb", buffering=0) as full,
         pytest.raises(StoreError, match="the disk is full"),
     ):
-        Fetcher().fetch(file, full, silent)  # type: ignore[arg-type]
+        Fetcher().fetch(file, full, silent)
 
 
 LOGIN = ("bob", "s3cr3t-pass/word")

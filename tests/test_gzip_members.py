@@ -19,31 +19,31 @@ DATA = st.one_of(st.binary(max_size=5000), RUNS)
 
 
 @given(DATA)
-def test_packed_round_trip(data):
+def test_packed_round_trip(data: bytes) -> None:
     assert gzip.decompress(gzip_members.packed(data)) == data
 
 
 @given(DATA)
-def test_stored_round_trip(data):
+def test_stored_round_trip(data: bytes) -> None:
     assert gzip.decompress(gzip_members.stored(data)) == data
 
 
 @given(st.lists(DATA, max_size=5))
-def test_members_follow_each_other(parts):
+def test_members_follow_each_other(parts: list[bytes]) -> None:
     members = b"".join(map(gzip_members.packed, parts))
 
     assert gzip.decompress(members) == b"".join(parts)
 
 
 @pytest.mark.parametrize("byte", [0, ord("0"), 143, 144, 255])
-def test_runs_of_every_length(byte):
+def test_runs_of_every_length(byte: int) -> None:
     for length in range(1, 800):
         data = b"<" + bytes([byte]) * length + b">"
         assert gzip.decompress(gzip_members.packed(data)) == data
 
 
 @pytest.mark.parametrize("size", [0, 1, 65535, 65536, 3 * 65535, 1 << 20])
-def test_stored_blocks_of_every_kind(size):
+def test_stored_blocks_of_every_kind(size: int) -> None:
     data = bytes(range(251)) * (size // 251 + 1)
 
     found = gzip_members.stored(data[:size])
@@ -53,13 +53,13 @@ def test_stored_blocks_of_every_kind(size):
     assert len(found) == size + 5 * blocks + 18
 
 
-def test_long_data_is_packed_in_bounded_pieces():
+def test_long_data_is_packed_in_bounded_pieces() -> None:
     data = b"some text, and then \xe9\xff more of it" * 20_000
 
     assert gzip.decompress(gzip_members.packed(data)) == data
 
 
-def test_headers_become_small():
+def test_headers_become_small() -> None:
     header = tar.header(
         "opt/venv/lib/python3.11/site-packages/numpy/core/numeric.py",
         type="0",
@@ -73,7 +73,7 @@ def test_headers_become_small():
     assert len(gzip_members.packed(data)) < 1.15 * len(gzip.compress(data, 9, mtime=0))
 
 
-def test_the_bytes_are_those_of_the_format():
+def test_the_bytes_are_those_of_the_format() -> None:
     """RFC 1951 and RFC 1952 by hand: literal a, match of 3 and of 258 at distance 1."""
     data = b"a" * 262
     bits = "".join(
@@ -96,5 +96,5 @@ def test_the_bytes_are_those_of_the_format():
     )
 
 
-def test_the_size_in_the_trailer_is_modulo_2_to_the_32():
+def test_the_size_in_the_trailer_is_modulo_2_to_the_32() -> None:
     assert gzip_members.trailer(1, (1 << 32) + 5) == b"\1\0\0\0\5\0\0\0"

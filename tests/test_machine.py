@@ -29,7 +29,7 @@ _PROGRAM = "import ssl, sqlite3, sys; print(sys.version_info[:2])"
 
 
 @pytest.mark.engine
-def test_containerd_engine_runs_the_base(engine: Engine, registry: str):
+def test_containerd_engine_runs_the_base(engine: Engine, registry: str) -> None:
     printed = _run_base(engine, registry)
 
     assert printed == "(3, 11)\n"
@@ -37,7 +37,7 @@ def test_containerd_engine_runs_the_base(engine: Engine, registry: str):
 
 
 @pytest.mark.engine
-def test_classic_engine_runs_the_base(classic_engine: Engine, registry: str):
+def test_classic_engine_runs_the_base(classic_engine: Engine, registry: str) -> None:
     printed = _run_base(classic_engine, registry)
 
     assert printed == "(3, 11)\n"
@@ -45,12 +45,14 @@ def test_classic_engine_runs_the_base(classic_engine: Engine, registry: str):
 
 
 @pytest.mark.engine
-def test_engine_has_buildx(engine: Engine):
+def test_engine_has_buildx(engine: Engine) -> None:
     assert "buildx" in engine.docker("buildx", "version")
 
 
 @pytest.mark.engine
-def test_private_engine_gives_containers_a_network(engine: Engine, registry: str):
+def test_private_engine_gives_containers_a_network(
+    engine: Engine, registry: str
+) -> None:
     base = f"{registry}/{NAME}:{TAG}"
 
     printed = engine.docker("run", "--rm", base, "cat", "/proc/net/route")
@@ -59,7 +61,7 @@ def test_private_engine_gives_containers_a_network(engine: Engine, registry: str
 
 
 @pytest.mark.engine
-def test_registry_serves_both_platforms(registry: str):
+def test_registry_serves_both_platforms(registry: str) -> None:
     index = json.loads(_get(f"http://{registry}/v2/{NAME}/manifests/{TAG}"))
 
     assert index["mediaType"] == _INDEX
@@ -81,7 +83,7 @@ def test_registry_serves_both_platforms(registry: str):
 @pytest.mark.engine
 def test_judges_accept_the_base(
     judges: Judges, registry: str, base_layout: Path, tmp_path: Path
-):
+) -> None:
     reference = f"{registry}/{NAME}:{TAG}"
 
     seen = judges.run(
@@ -97,7 +99,7 @@ def test_judges_accept_the_base(
 @pytest.mark.engine
 def test_registry_with_a_password_wants_it(
     empty_registry: Callable[..., Registry], base_layout: Path
-):
+) -> None:
     guarded = empty_registry(htpasswd=HTPASSWD)
     url = f"http://{guarded.address}/v2/"
     login = b64encode(f"{USER}:{PASSWORD}".encode()).decode()
@@ -111,7 +113,7 @@ def test_registry_with_a_password_wants_it(
 @pytest.mark.engine
 def test_read_only_registry_refuses_an_upload(
     empty_registry: Callable[..., Registry], base_layout: Path
-):
+) -> None:
     closed = empty_registry(read_only=True)
 
     with pytest.raises(AssertionError, match="405"):
@@ -121,7 +123,7 @@ def test_read_only_registry_refuses_an_upload(
 @pytest.mark.engine
 def test_stopped_registry_leaves_no_file_and_no_listener(
     empty_registry: Callable[..., Registry],
-):
+) -> None:
     stopped = empty_registry()
     storage = stopped.storage.parent
     stopped.stop()
@@ -132,7 +134,7 @@ def test_stopped_registry_leaves_no_file_and_no_listener(
 
 
 @pytest.mark.engine
-def test_deleted_bridge_is_gone(engine: Engine):
+def test_deleted_bridge_is_gone(engine: Engine) -> None:
     root = packages.unpacked("engine")
     bridge = Bridge(packages.environment(root))
     made = _links()
@@ -144,7 +146,7 @@ def test_deleted_bridge_is_gone(engine: Engine):
 
 def test_what_a_killed_run_left_is_undone_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(state, "_state_path", lambda: tmp_path)
     witness = tmp_path / "left on the machine"
     witness.touch()
@@ -179,7 +181,20 @@ def test_what_a_killed_run_left_is_undone_by_the_next(
     assert not list((tmp_path / "runs").iterdir())
 
 
-def test_a_folder_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_folders_without_the_mark_are_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "_state_path", lambda: tmp_path)
+    foreign = tmp_path / "runs" / "of somebody else"
+    foreign.mkdir(parents=True)
+    (foreign / "image").write_text("in use")
+
+    RunFolder().remove()
+
+    assert [path.name for path in foreign.iterdir()] == ["image"]
+
+
+def test_a_folder_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state, "_state_path", lambda: tmp_path)
     made: list[Path] = []
 
@@ -197,7 +212,7 @@ def test_a_folder_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_a_folder_that_fails_to_be_made_is_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(state, "_state_path", lambda: tmp_path)
 
     def fail(draft: Path) -> None:
@@ -237,7 +252,7 @@ Suites: bookworm bookworm-updates
     ],
     ids=["sources.list", "one-line", "stanzas"],
 )
-def test_the_mirror_is_the_machines_own(tmp_path: Path, file: str, text: str):
+def test_the_mirror_is_the_machines_own(tmp_path: Path, file: str, text: str) -> None:
     path = tmp_path / file
     path.parent.mkdir(exist_ok=True)
     path.write_text(text)
@@ -245,14 +260,16 @@ def test_the_mirror_is_the_machines_own(tmp_path: Path, file: str, text: str):
     assert packages._mirror(tmp_path, "bookworm") == "http://mirror.test/debian"
 
 
-def test_no_mirror_for_the_release_is_said(tmp_path: Path):
+def test_no_mirror_for_the_release_is_said(tmp_path: Path) -> None:
     (tmp_path / "sources.list").write_text("deb http://mirror.test/d trixie main\n")
 
     with pytest.raises(UnsupportedMachineError, match="no source for bookworm"):
         packages._mirror(tmp_path, "bookworm")
 
 
-def test_another_system_is_refused_with_the_way_out(monkeypatch: pytest.MonkeyPatch):
+def test_another_system_is_refused_with_the_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     release = {"ID": "fedora", "PRETTY_NAME": "Fedora Linux 42"}
     monkeypatch.setattr("platform.freedesktop_os_release", lambda: release)
 

@@ -36,7 +36,7 @@ TYPES = st.sampled_from(["0", "2", "5"])
 @example("é" * 60, "2", 0o777, 0, 0, "b" * 100)
 @example("é" * 60, "2", 0o777, 0, 0, "b" * 101)
 @example("\udcff", "2", 0o777, 0, 0, "ü")
-def test_headers_equal_those_of_cpython(path, kind, mode, size, mtime, linkname):
+def test_headers_equal_those_of_cpython(path: str, kind: tar.EntryType, mode: int, size: int, mtime: int, linkname: str) -> None:
     info = tarfile.TarInfo(path)
     info.type = kind.encode()
     info.mode = mode
@@ -52,7 +52,7 @@ def test_headers_equal_those_of_cpython(path, kind, mode, size, mtime, linkname)
 
 
 @given(st.integers(0, 10**6))
-def test_padding_fills_the_block(size):
+def test_padding_fills_the_block(size: int) -> None:
     padding = tar.padding(size)
 
     assert (size + len(padding)) % 512 == 0
@@ -60,11 +60,11 @@ def test_padding_fills_the_block(size):
     assert not any(padding)
 
 
-def test_the_archive_ends_with_two_blocks_of_zeros():
+def test_the_archive_ends_with_two_blocks_of_zeros() -> None:
     assert bytes(1024) == tar.END
 
 
 @pytest.mark.parametrize("mtime", [-1, 8**11])
-def test_a_time_beyond_the_field_is_refused(mtime):
+def test_a_time_beyond_the_field_is_refused(mtime: int) -> None:
     with pytest.raises(ValueError, match="no tar header can hold the time"):
         tar.header("a", type="0", mode=0o644, mtime=mtime)

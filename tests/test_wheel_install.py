@@ -23,7 +23,8 @@ from packaging.utils import parse_wheel_filename
 from wheel_maker import MTIME, PYTHON, Zipped, deflated, distribution, make_wheel
 
 from imagekit.errors import BuildFailedError
-from imagekit.plan import Interpreter
+from imagekit.plan import Interpreter, LayerDescriptor
+from imagekit.store import Store
 from imagekit_oci import scripts
 from imagekit_oci.venv_layer import write_venv_layer
 from imagekit_oci.verify import verify_wheel
@@ -32,17 +33,22 @@ from imagekit_oci.wheel_layer import write_wheel_layer
 SITE = "opt/venv/lib/python3.11/site-packages"
 
 
-def install(store, wheel, *, prefix="/opt/venv", python=PYTHON, **options):
+def install(
+    store: Store,
+    wheel: Path,
+    *,
+    prefix: str = "/opt/venv",
+    python: Interpreter = PYTHON,
+    requested: bool = False,
+    direct_url: str | None = None,
+) -> LayerDescriptor:
+    item = distribution(wheel, requested=requested, direct_url=direct_url)
     return write_wheel_layer(
-        store,
-        [(wheel, distribution(wheel, **options))],
-        interpreter=python,
-        prefix=prefix,
-        mtime=MTIME,
+        store, [(wheel, item)], interpreter=python, prefix=prefix, mtime=MTIME
     )
 
 
-def test_files_go_where_the_specification_says(store, tmp_path):
+def test_files_go_where_the_specification_says(store: Store, tmp_path: Path) -> None:
     wheel = make_wheel(
         tmp_path,
         {
@@ -119,7 +125,7 @@ def check_record(record: str, files: dict[str, bytes], site: str) -> None:
             assert digest == "sha256=" + encoded.decode().rstrip("=")
 
 
-def test_record_lists_what_the_wheel_forgot_and_forgets_what_it_lacks(store, tmp_path):
+def test_record_lists_what_the_wheel_forgot_and_forgets_what_it_lacks(store: Store, tmp_path: Path) -> None:
     wheel = make_wheel(
         tmp_path,
         {"tiny.py": b"1\n", "forgotten.py": b"2\n"},
@@ -131,7 +137,7 @@ def test_record_lists_what_the_wheel_forgot_and_forgets_what_it_lacks(store, tmp
     check_record(found[f"{SITE}/tiny-1.0.dist-info/RECORD"].decode(), found, SITE)
 
 
-def test_a_wheels_own_installer_files_do_not_count(store, tmp_path):
+def test_a_wheels_own_installer_files_do_not_count(store: Store, tmp_path: Path) -> None:
     wheel = make_wheel(
         tmp_path,
         {
@@ -157,11 +163,11 @@ def test_a_wheels_own_installer_files_do_not_count(store, tmp_path):
         ("/opt/my venv/bin/python", "#!/bin/sh"),
     ],
 )
-def test_shebangs_that_the_kernel_can_not_take_are_left_to_sh(path, first):
+def test_shebangs_that_the_kernel_can_not_take_are_left_to_sh(path: str, first: str) -> None:
     assert scripts.shebang(path).split("\n")[0] == first
 
 
-def test_a_script_below_a_strange_path_runs(tmp_path):
+def test_a_script_below_a_strange_path_runs(tmp_path: Path) -> None:
     folder = tmp_path / "it's a long way"
     folder.mkdir()
     (folder / "python").symlink_to(sys.executable)
@@ -176,7 +182,7 @@ def test_a_script_below_a_strange_path_runs(tmp_path):
     assert found.stdout == "['a b']\n"
 
 
-def test_pip_gets_a_script_for_the_python_of_the_image():
+def test_pip_gets_a_script_for_the_python_of_the_image() -> None:
     text = "[console_scripts]\npip = a:b\npip3 = a:b\npip3.9 = a:b\n"
 
     found = scripts.parse(text, filename="pip.whl", minor=12)
@@ -238,7 +244,7 @@ DATA = "tiny-1.0.data"
         ({"a.py": Zipped(data=b"x", method=99)}, "'a.py' can't be read: "),
     ],
 )
-def test_bad_wheels_are_refused(store, tmp_path, files, message):
+def test_bad_wheels_are_refused(store: Store, tmp_path: Path, files: dict[str, bytes | Zipped], message: str) -> None:
     wheel = make_wheel(tmp_path, files)
 
     with pytest.raises(BuildFailedError) as caught:
@@ -251,7 +257,7 @@ def test_bad_wheels_are_refused(store, tmp_path, files, message):
     assert not list((store.root / "tmp").glob("*"))
 
 
-def test_a_member_that_is_there_twice_is_refused(store, tmp_path):
+def test_a_member_that_is_there_twice_is_refused(store: Store, tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, {"a.py": b"x"}, extra=[("a.py", Zipped(data=b"y"))])
 
     with pytest.raises(BuildFailedError, match=r"'a\.py' is there twice"):
@@ -259,7 +265,7 @@ def test_a_member_that_is_there_twice_is_refused(store, tmp_path):
 
 
 @pytest.mark.parametrize("missing", ["WHEEL", "METADATA", "RECORD"])
-def test_a_wheel_without_its_files_is_refused(tmp_path, missing):
+def test_a_wheel_without_its_files_is_refused(tmp_path: Path, missing: str) -> None:
     wheel = make_wheel(tmp_path, {})
     renamed = f"{INFO}/{missing.lower()}".encode()
     data = wheel.read_bytes().replace(f"{INFO}/{missing}".encode(), renamed)
@@ -270,7 +276,7 @@ def test_a_wheel_without_its_files_is_refused(tmp_path, missing):
         verify_wheel(wheel)
 
 
-def test_what_is_no_zip_archive_is_refused(store, tmp_path):
+def test_what_is_no_zip_archive_is_refused(store: Store, tmp_path: Path) -> None:
     wheel = tmp_path / "tiny-1.0-py3-none-any.whl"
     wheel.write_bytes(b"<html>")
 
@@ -278,7 +284,7 @@ def test_what_is_no_zip_archive_is_refused(store, tmp_path):
         install(store, wheel)
 
 
-def test_verify_accepts_what_can_be_installed(tmp_path):
+def test_verify_accepts_what_can_be_installed(tmp_path: Path) -> None:
     verify_wheel(make_wheel(tmp_path, {"a.py": b"x", "b.py": b""}))
 
 
@@ -289,7 +295,7 @@ def test_verify_accepts_what_can_be_installed(tmp_path):
         ("a.py,md5=AAAA,1\n", "RECORD has a hash of kind 'md5' for 'a.py'"),
     ],
 )
-def test_verify_refuses_what_record_does_not_list(tmp_path, record, message):
+def test_verify_refuses_what_record_does_not_list(tmp_path: Path, record: str, message: str) -> None:
     wheel = make_wheel(tmp_path, {"a.py": b"x"}, record=record)
 
     with pytest.raises(BuildFailedError, match=message):
@@ -299,14 +305,14 @@ def test_verify_refuses_what_record_does_not_list(tmp_path, record, message):
 @pytest.mark.parametrize(
     "metadata", [b"Name: other\nVersion: 1.0\n", b"Name: tiny\nVersion: 1.1\n", b"\n"]
 )
-def test_verify_refuses_another_distribution(tmp_path, metadata):
+def test_verify_refuses_another_distribution(tmp_path: Path, metadata: bytes) -> None:
     wheel = make_wheel(tmp_path, {f"{INFO}/METADATA": metadata})
 
-    with pytest.raises(BuildFailedError, match="tiny-1.0-py3-none-any.whl: "):
+    with pytest.raises(BuildFailedError, match=r"tiny-1\.0-py3-none-any\.whl: "):
         verify_wheel(wheel)
 
 
-def test_the_environment_works_on_a_real_python(store, tmp_path):
+def test_the_environment_works_on_a_real_python(store: Store, tmp_path: Path) -> None:
     """A venv layer and a wheel layer, unpacked by GNU tar, run by this Python."""
     prefix = f"{tmp_path}/image/venv"
     here = Interpreter(
@@ -387,7 +393,7 @@ NAMES = ["attrs", "black", "fastapi", "greenlet", "httpx", "ipykernel", "jmespat
 
 
 @pytest.mark.index
-def test_installed_files_equal_those_of_uv(store, tmp_path):
+def test_installed_files_equal_those_of_uv(store: Store, tmp_path: Path) -> None:
     wheels = index_wheels(tmp_path, NAMES)
     venv = tmp_path / "venv"
     uv = [sys.executable, "-m", "uv"]
@@ -395,8 +401,7 @@ def test_installed_files_equal_those_of_uv(store, tmp_path):
     before = tree_of(venv)
     arguments = ["-q", "--no-deps", "--no-compile-bytecode", "--link-mode", "copy"]
     subprocess.run(
-        [*uv, "pip", "install", *arguments, "--python", venv / "bin/python"]
-        + list(wheels.values()),
+        [*uv, "pip", "install", *arguments, "--python", venv / "bin/python", *wheels.values()],
         check=True,
     )
     library = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}"
@@ -428,8 +433,8 @@ def test_installed_files_equal_those_of_uv(store, tmp_path):
     found = layer_tree(tar_bytes(store, layer), str(venv))
     assert sorted(plain(found)) == sorted(plain(expected))
     assert plain(found) == plain(expected)
-    for path in (path for path in found if path.endswith(".dist-info/RECORD")):
-        assert record_rows(found[path]) == record_rows(expected[path])
+    for name in (path for path in found if path.endswith(".dist-info/RECORD")):
+        assert record_rows(found[name]) == record_rows(expected[name])
 
 
 def tree_of(root: Path) -> dict[str, tuple[bytes, bool]]:

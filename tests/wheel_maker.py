@@ -111,8 +111,8 @@ def make_wheel(
         record += f"{info}/RECORD,,\n"
     members.setdefault(f"{info}/RECORD", Zipped(data=record.encode()))
     folder.mkdir(exist_ok=True)
-    path = folder / f"{name}-{version}-py3-none-any.whl"
-    return write_zip(path, [*members.items(), *extra])
+    wheel = folder / f"{name}-{version}-py3-none-any.whl"
+    return write_zip(wheel, [*members.items(), *extra])
 
 
 def distribution(

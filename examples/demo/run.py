@@ -18,6 +18,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+IMAGES = str(HERE / "images.py")
 COMMAND = ["/opt/venv/bin/python", "main.py"]
 
 
@@ -25,15 +26,14 @@ def say(text: str) -> None:
     print(f"\n== {text}", file=sys.stderr, flush=True)
 
 
-def imagekit(*words: str) -> dict[str, object]:
-    """Run the command line and return its JSON document."""
+def build(*words: str) -> dict[str, object]:
+    """Build the demo's image with the command line, and return what it tells."""
     done = subprocess.run(
-        [sys.executable, "-m", "imagekit", *words, "--json"],
+        [sys.executable, "-m", "imagekit", "build", IMAGES, *words, "--json"],
         check=True,
         stdout=subprocess.PIPE,
     )
-    found = json.loads(done.stdout)
-    assert isinstance(found, dict)
+    found: dict[str, object] = json.loads(done.stdout)["images"][0]
     return found
 
 
@@ -67,9 +67,9 @@ def engine() -> bool:
     return done.returncode == 0
 
 
-def run_with_docker(layout: Path) -> None:
+def run_with_docker() -> None:
     """Load the image into the engine and run its program."""
-    found = imagekit("build", str(HERE / "images.py"), "--output", "docker")
+    found = build("--output", "docker")
     subprocess.run(["docker", "run", "--rm", str(found["uri"]), *COMMAND], check=True)
 
 
@@ -105,19 +105,19 @@ def main() -> None:
     os.environ["DEMO_BASE"] = base()
     with tempfile.TemporaryDirectory(prefix="imagekit-demo-") as folder:
         layout = Path(folder) / "layout"
-        words = ("build", str(HERE / "images.py"), "--output", f"oci:{layout}")
+        words = ("--output", f"oci:{layout}")
         say("building examples/demo/images.py, with no engine")
-        first = imagekit(*words)
+        first = build(*words)
         size = sum(layer["size"] for layer in first["layers"])  # type: ignore[index,misc]
         print(f"{first['uri']}\n{first['digest']}  {size / 1e6:.0f} MB", flush=True)
         say("building it again")
-        second = imagekit(*words)
+        second = build(*words)
         assert second["reused"], second
         assert second["digest"] == first["digest"]
         print(f"reused, in {second['seconds']} s", flush=True)
         if engine():
             say("running a program in it, with Docker")
-            run_with_docker(layout)
+            run_with_docker()
         else:
             say("no container engine answers: unpacking the image to run a program")
             run_unpacked(layout)

@@ -13,7 +13,7 @@ from imagekit.cli.sizes import seconds_text, size_text
 from imagekit.cli.usage import Parser
 
 if TYPE_CHECKING:
-    from imagekit.build import BuildOptions, BuildResult
+    from imagekit.building import BuildOptions, BuildResult
 
 EXAMPLES = """\
 examples:
@@ -71,7 +71,7 @@ def run(arguments: Namespace, output: Output) -> int:
     options = _options(arguments)
     if arguments.dry_run:
         return plan.show(arguments, options, output)
-    from imagekit.build import build_image  # noqa: PLC0415  (not for --help)
+    from imagekit.building import build_image  # noqa: PLC0415  (not for --help)
 
     settings = settings_of(arguments)
     images = selected(arguments)
@@ -90,7 +90,7 @@ def run(arguments: Namespace, output: Output) -> int:
 
 
 def _options(arguments: Namespace) -> BuildOptions:
-    from imagekit.build import BuildOptions  # noqa: PLC0415  (not for --help)
+    from imagekit.building import BuildOptions  # noqa: PLC0415  (not for --help)
 
     upgrade: list[str] = arguments.upgrade
     return BuildOptions(

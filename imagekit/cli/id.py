@@ -29,7 +29,7 @@ def configure(parser: Parser) -> None:
 
 def run(arguments: Namespace, output: Output) -> int:
     """Print the identity of each image."""
-    from imagekit.build import BuildOptions, adapt  # noqa: PLC0415  (not for --help)
+    from imagekit.building import BuildOptions, adapt  # noqa: PLC0415  (not for --help)
     from imagekit.contents import image_uri  # noqa: PLC0415
 
     settings = settings_of(arguments)

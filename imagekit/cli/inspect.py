@@ -54,7 +54,7 @@ def run(arguments: Namespace, output: Output) -> int:
 
 
 def _in_registry(text: str, settings: Settings, only: str | None) -> dict[str, Any]:
-    from imagekit.build import make_registries  # noqa: PLC0415  (not for --help)
+    from imagekit.building import make_registries  # noqa: PLC0415  (not for --help)
     from imagekit.errors import BaseNotFoundError  # noqa: PLC0415
     from imagekit.oci.model import Descriptor  # noqa: PLC0415
     from imagekit.reference import Reference  # noqa: PLC0415

@@ -13,7 +13,7 @@ from imagekit.cli.sizes import size_text
 from imagekit.cli.usage import Parser
 
 if TYPE_CHECKING:
-    from imagekit.build import BuildOptions
+    from imagekit.building import BuildOptions
 
 EXAMPLES = """\
 examples:
@@ -31,7 +31,7 @@ def configure(parser: Parser) -> None:
 
 def run(arguments: Namespace, output: Output) -> int:
     """Print the plan of each image."""
-    from imagekit.build import BuildOptions  # noqa: PLC0415  (not for --help)
+    from imagekit.building import BuildOptions  # noqa: PLC0415  (not for --help)
 
     options = BuildOptions(
         builder=arguments.builder, tag=arguments.tag, **image_options(arguments)

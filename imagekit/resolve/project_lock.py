@@ -149,11 +149,12 @@ def _in_place(folder: Path, files: ProjectFiles) -> Iterator[Path]:
     if files.lock_in_place:
         yield folder
         return
-    if files.root != str(folder) or any(
+    outside = any(
         name.startswith("..")
-        for name, _ in (*files.folders, *files.files)
-        if not name.endswith("uv.lock")
-    ):
+        for name, path in (*files.folders, *files.files)
+        if path != files.lock
+    )
+    if files.root != str(folder) or outside:
         raise DefinitionError(
             f"the lock {files.lock!r} is not where uv looks for it",
             hint=f"move it to {str(Path(files.root) / 'uv.lock')!r}",
