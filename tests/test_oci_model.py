@@ -259,7 +259,7 @@ _MANIFEST: dict[str, Any] = {"schemaVersion": 2, "config": _PART, "layers": [_PA
 @pytest.mark.parametrize(
     ("document", "words"),
     [
-        ({"schemaVersion": 2}, "found 'document without mediaType'"),
+        ({"schemaVersion": 2}, "'layers', found None"),
         ({**_MANIFEST, "schemaVersion": 1}, "wanted schemaVersion 2, found 1"),
         ({**_MANIFEST, "manifests": []}, "of a manifest and of an index"),
         ({**_MANIFEST, "mediaType": model.INDEX}, "found .*index.v1.json' inside"),

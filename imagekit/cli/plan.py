@@ -84,7 +84,7 @@ def _platform(
     yield f"{name}"
     if base := platform["base"]:
         size = size_text(base["size"])
-        yield f"  base    {size:>9}  {base['name']} ({base['layers']} layers)"
+        yield f"  base    {size:>9}  {base['name']}"
         yield f"          {'':9}  {base['digest']}"
     if layers is None:
         wheels = platform["distributions"]
@@ -96,9 +96,8 @@ def _platform(
     for layer in layers:
         if layer["platform"] == name:
             size = size_text(layer["size"])
-            yield f"  {layer['action']:7} {size:>9}  {layer['title']}"
-            if layer["fetches"]:
-                yield f"          {'':9}    fetch {', '.join(layer['fetches'])}"
+            action = "fetch" if layer["fetches"] else layer["action"]
+            yield f"  {action:7} {size:>9}  {layer['title']}"
 
 
 def _totals(plan: dict[str, Any]) -> Iterator[str]:

@@ -81,7 +81,9 @@ class Layout:
             if len({image.digest for image in images}) == 1:
                 return images[0]
             found = f"{len(images)} images" if images else "no image"
-            raise LayoutError(f"wanted one image in {str(self.root)!r}, found {found}")
+            raise LayoutError(
+                f"wanted one image in {str(self.root)!r}, found {found}", names
+            )
         tag, _, digest = reference.rpartition("@")
         if not tag and not digest.startswith("sha256:"):
             tag, digest = digest, ""

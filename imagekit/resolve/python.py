@@ -11,15 +11,14 @@ from imagekit.layers import PythonLayer
 from imagekit.plan import Distribution
 from imagekit.progress import Note, Progress, silent
 from imagekit.resolve.credentials import Credentials
+from imagekit.resolve.distributions import Distributions
 from imagekit.resolve.indexes import UserSettings, user_settings
 from imagekit.resolve.layer_reading import TreeDigests, read_layer
-from imagekit.resolve.pins import Pin
 from imagekit.resolve.resolution import (
     LayerResolution,
     Lineage,
     chain_keys,
     read_resolution,
-    write_resolution,
 )
 from imagekit.resolve.secret_values import secret_variables
 from imagekit.resolve.target import Target
@@ -87,9 +86,10 @@ def resolve(
     history = Lineage(lineage, target, store)
     found = _known(store, keys) if not upgrade else []
     if len(found) < len(keys):
-        from imagekit.resolve.coherence import Resolver  # noqa: PLC0415  (packaging)
+        from imagekit.resolve.asking import Asker  # noqa: PLC0415  (slow imports)
+        from imagekit.resolve.coherence import Resolver  # noqa: PLC0415
 
-        resolver = Resolver(
+        asker = Asker(
             wanted=wanted,
             settings=settings,
             target=target,
@@ -97,13 +97,26 @@ def resolve(
             credentials=credentials,
             environ=os.environ,
             tree_digest=digests,
-            previous=history.read(),
-            upgrade=_normalized(upgrade),
+            refresh=upgrade is True,
         )
-        _resolve_rest(resolver, found, keys, store)
+        resolver = Resolver(
+            asker=asker, previous=history.read(), upgrade=_normalized(upgrade)
+        )
+        resolver.finish(found, keys, store)
     history.write(keys)
-    builds = _Builds(target, store, uv, wanted, settings, credentials, progress)
-    return tuple(builds.resolved(number, layer) for number, layer in enumerate(found))
+    distributions = Distributions(
+        target=target,
+        store=store,
+        uv=uv,
+        wanted=wanted,
+        settings=settings,
+        credentials=credentials,
+        progress=progress,
+    )
+    return tuple(
+        Resolved(distributions=distributions.of(number, layer), removed=layer.removed)
+        for number, layer in enumerate(found)
+    )
 
 
 def credentials_for(layers: Sequence[PythonLayer]) -> Credentials:
@@ -174,113 +187,7 @@ def _known(store: Store, keys: tuple[str, ...]) -> list[LayerResolution]:
     return found
 
 
-def _resolve_rest(
-    resolver: object,
-    found: list[LayerResolution],
-    keys: tuple[str, ...],
-    store: Store,
-) -> None:
-    """Resolve the layers that *found* lacks, and add them to it."""
-    from imagekit.resolve.coherence import Resolver  # noqa: PLC0415  (packaging)
-
-    assert isinstance(resolver, Resolver)
-    before: dict[str, Pin] = {}
-    held: dict[str, Pin] = {}
-    for number, key in enumerate(keys):
-        if number == len(found):
-            found.append(resolver.layer(number, before, held))
-            write_resolution(store, key, found[number])
-        before = found[number].after(before)
-        held |= {name: before[name] for name in found[number].held}
-
-
 def _normalized(upgrade: bool | tuple[str, ...]) -> bool | tuple[str, ...]:
     if isinstance(upgrade, bool):
         return upgrade
     return tuple(name.lower().replace("_", "-").replace(".", "-") for name in upgrade)
-
-
-class _Builds:
-    """Turns pins into distributions, building the wheels that indexes lack."""
-
-    def __init__(
-        self,
-        target: Target,
-        store: Store,
-        uv: Uv,
-        wanted: tuple[Wanted, ...],
-        settings: tuple[UserSettings, ...],
-        credentials: Credentials,
-        progress: Progress,
-    ) -> None:
-        self._target = target
-        self._store = store
-        self._uv = uv
-        self._wanted = wanted
-        self._settings = settings
-        self._credentials = credentials
-        self._progress = progress
-
-    def resolved(self, number: int, layer: LayerResolution) -> Resolved:
-        wanted = self._wanted[number]
-        requested = wanted.names
-        return Resolved(
-            distributions=tuple(
-                self._distribution(pin, number, requested=name in requested)
-                for name, pin in sorted(layer.added.items())
-            ),
-            removed=layer.removed,
-        )
-
-    def _distribution(self, pin: Pin, number: int, *, requested: bool) -> Distribution:
-        requested = requested or pin.reference is not None
-        if pin.wheel is None:
-            return self._built(pin, number, requested=requested)
-        return Distribution(
-            name=pin.name,
-            version=pin.version or "0",
-            filename=pin.wheel.filename,
-            sha256=pin.wheel.sha256,
-            size=pin.wheel.size,
-            url=pin.wheel.url,
-            requested=requested,
-            direct_url=pin.direct_url,
-        )
-
-    def _built(self, pin: Pin, number: int, *, requested: bool) -> Distribution:
-        from imagekit.resolve.download import Wheels  # noqa: PLC0415  (rarely needed)
-        from imagekit.resolve.indexes import index_variables  # noqa: PLC0415
-        from imagekit.resolve.sdist import WheelBuilder  # noqa: PLC0415
-
-        wanted = self._wanted[number]
-        environ = index_variables(
-            wanted.indexes,
-            self._settings[number],
-            {**os.environ, **wanted.variables},
-        )
-        wheels = Wheels(
-            self._store, credentials=self._credentials, progress=self._progress
-        )
-        builder = WheelBuilder(
-            target=self._target,
-            store=self._store,
-            uv=self._uv,
-            wheels=wheels,
-            credentials=self._credentials,
-            environ=environ,
-            settings=wanted.args.build,
-            progress=self._progress,
-        )
-        try:
-            built = builder.wheel(pin)
-        except ImageKitError as error:
-            raise error.at(wanted.origin) from error.__cause__
-        return Distribution(
-            name=pin.name,
-            version=built.version,
-            filename=built.filename,
-            sha256=built.sha256,
-            size=built.size,
-            requested=requested,
-            direct_url=pin.direct_url,
-        )

@@ -85,6 +85,7 @@ class Uv:
     def __init__(self, path: str | None = None, *, temporary: Path) -> None:
         self._path = path
         self._temporary = temporary
+        self._pythons: dict[str, str | None] = {}
 
     @property
     def path(self) -> str:
@@ -173,11 +174,14 @@ class Uv:
 
         if version == f"{sys.version_info[0]}.{sys.version_info[1]}":
             return sys.executable
-        argv = ["python", "find", "--no-project", version]
-        try:
-            return self.run(argv, environ=os.environ, folder=None, hide=str).strip()
-        except UvError:
-            return None
+        if version not in self._pythons:
+            argv = ["python", "find", "--no-project", version]
+            try:
+                found = self.run(argv, environ=os.environ, folder=None, hide=str)
+                self._pythons[version] = found.strip()
+            except UvError:
+                self._pythons[version] = None
+        return self._pythons[version]
 
 
 def _written(folder: Path, question: Question) -> list[str]:
