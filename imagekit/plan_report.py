@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from imagekit.builder import BuilderContext, Forecaster, LayerForecast
 from imagekit.building import (
     BuildOptions,
     Job,
@@ -14,7 +15,6 @@ from imagekit.building import (
     make_registries,
     prepare,
 )
-from imagekit.builder import BuilderContext, Forecaster, LayerForecast
 from imagekit.errors import RegistryError
 from imagekit.image import Image
 from imagekit.plan import InstallDistributions, Plan, PlatformPlan

@@ -36,7 +36,8 @@ class Secret:
     as_env_var: str | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.key, str) or not self.key:
+        key: object = self.key  # users pass anything
+        if not isinstance(key, str) or not key:
             raise DefinitionError(f"a secret needs a key, found {self.key!r}")
         if self.mount is not None:
             # Kept as text: it names a path in the container, and has a canonical form.

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -270,7 +271,11 @@ BAD = {
 
 @pytest.mark.parametrize(("change", "kind", "words"), BAD.values(), ids=BAD.keys())
 def test_refusals_name_what_and_where(
-    change, kind: type[Exception], words: str, app: Path, settings: Settings
+    change: Callable[[Image], Image],
+    kind: type[Exception],
+    words: str,
+    app: Path,
+    settings: Settings,
 ) -> None:
     image = change(definition(app))
 

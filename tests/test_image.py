@@ -178,10 +178,10 @@ def test_validate_reports_every_fault_at_once(tmp_path: Path) -> None:
 
 BAD_CALLS = {
     "list of packages": (
-        lambda: base().with_pip_packages(["a"]),
+        lambda: base().with_pip_packages(["a"]),  # type: ignore[arg-type]
         TypeError,
         "separate",
-    ),  # type: ignore[arg-type]
+    ),
     "text of commands": (lambda: base().with_commands("ls"), TypeError, "list"),  # type: ignore[arg-type]
     "requirements ending": (
         lambda: base().with_requirements("reqs.in"),

@@ -9,7 +9,7 @@ BASE_DIGEST = "org.opencontainers.image.base.digest"
 #: On manifests and indexes: the content id (docs/identity.md).
 CONTENT_ID = "dev.imagekit.content-id"
 
-#: On layers: what it holds, for people; what decided its bytes; its uncompressed digest.
+#: On layers: what they hold, what decided their bytes, their uncompressed digest.
 TITLE = "dev.imagekit.title"
 KEY = "dev.imagekit.key"
 DIFF_ID = "dev.imagekit.diff-id"

@@ -9,129 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagekit.errors import InvalidLayerError
-
-_SHORT = {
-    "-i": "--index-url",
-    "-f": "--find-links",
-    "-c": "--constraint",
-    "-b": "--build-constraint",
-    "-C": "--config-setting",
-    "-U": "--upgrade",
-    "-P": "--upgrade-package",
-    "-n": "--no-cache",
-    "-q": "--quiet",
-    "-v": "--verbose",
-    "-r": "--requirement",
-    "-e": "--editable",
-    "-p": "--python",
-}
-_SPELLINGS = {
-    "--constraints": "--constraint",
-    "--overrides": "--override",
-    "--excludes": "--exclude",
-    "--build-constraints": "--build-constraint",
-    "--config-settings": "--config-setting",
-    "--requirements": "--requirement",
-    "--native-tls": "--system-certs",
-    "--trusted-host": "--allow-insecure-host",
-}
-
-#: Passed on: they say what may be chosen, or how uv reaches the index.
-_RESOLVE_FLAGS = frozenset(
-    ("--no-build", "--no-sources", "--offline", "--system-certs", "--refresh")
-)
-_RESOLVE_VALUES = frozenset(
-    (
-        "--resolution",
-        "--prerelease",
-        "--prerelease-package",
-        "--fork-strategy",
-        "--exclude-newer",
-        "--exclude-newer-package",
-        "--index-strategy",
-        "--keyring-provider",
-        "--torch-backend",
-        "--no-sources-package",
-        "--allow-insecure-host",
-        "--refresh-package",
-        "--cache-dir",
-    )
-)
-#: Name files, which become part of the image's identity.
-_FILES = ("--constraint", "--override", "--exclude", "--build-constraint")
-_INDEX_VALUES = (
-    "--index-url",
-    "--default-index",
-    "--index",
-    "--extra-index-url",
-    "--find-links",
-)
-#: Of ``uv sync`` and ``uv export``: which part of a project is meant.
-_PROJECT_FLAGS = frozenset(
-    (
-        "--all-extras",
-        "--all-groups",
-        "--no-default-groups",
-        "--dev",
-        "--no-dev",
-        "--only-dev",
-        "--all-packages",
-    )
-)
-_PROJECT_VALUES = frozenset(
-    (
-        "--extra",
-        "--no-extra",
-        "--group",
-        "--no-group",
-        "--only-group",
-        "--package",
-        "--no-install-package",
-    )
-)
-#: About installing, showing or locking: no difference here.
-_IGNORED_FLAGS = frozenset(
-    (
-        "--compile-bytecode",
-        "--no-compile-bytecode",
-        "--no-cache",
-        "--no-cache-dir",
-        "--quiet",
-        "--verbose",
-        "--no-progress",
-        "--system",
-        "--break-system-packages",
-        "--no-break-system-packages",
-        "--reinstall",
-        "--exact",
-        "--inexact",
-        "--strict",
-        "--active",
-        "--no-active",
-        "--locked",
-        "--frozen",
-        "--no-editable",
-        "--no-install-project",
-        "--no-install-workspace",
-        "--verify-hashes",
-        "--upgrade",
-        "--no-python-downloads",
-    )
-)
-_IGNORED_VALUES = frozenset(
-    ("--link-mode", "--reinstall-package", "--color", "--upgrade-package")
-)
-_REFUSED = {
-    "--requirement": "use with_requirements() for requirements files",
-    "--editable": "name the project's folder as a requirement",
-    "--python": "the base image decides which Python it is",
-    "--python-version": "the base image decides which Python it is",
-    "--python-platform": "set the platform of the image",
-    "--target": "distributions are installed into the virtual environment",
-    "--prefix": "distributions are installed into the virtual environment",
-    "--no-build-isolation": "source distributions are built in isolation",
-    "--no-verify-hashes": "remove the hashes that are wrong",
-}
+from imagekit.python_inputs import install_options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,9 +73,9 @@ class _Sorter:
         self._flags: set[str] = set()
 
     def add(self, name: str, value: str | None) -> None:
-        if name in _FILES:
+        if name in install_options.FILES:
             self._files.append((name, self._path(value or "")))
-        elif name in _INDEX_VALUES:
+        elif name in install_options.INDEX_VALUES:
             self._index.append((name, self._location(name, value or "")))
         elif name in ("--config-setting", "--config-settings-package"):
             self._build += [name, value or ""]
@@ -210,10 +88,16 @@ class _Sorter:
             self._resolve += ["--prerelease", "allow"]
         elif name in ("--no-deps", "--no-index", "--require-hashes"):
             self._flags.add(name)
-        elif name in _IGNORED_FLAGS or name in _IGNORED_VALUES:
+        elif (
+            name in install_options.IGNORED_FLAGS
+            or name in install_options.IGNORED_VALUES
+        ):
             self._ignored.append(name)
         else:
-            group = name in _PROJECT_FLAGS or name in _PROJECT_VALUES
+            group = (
+                name in install_options.PROJECT_FLAGS
+                or name in install_options.PROJECT_VALUES
+            )
             (self._chosen if group else self._resolve).extend(
                 (name,) if value is None else (name, value)
             )
@@ -250,10 +134,10 @@ def _options(text: str, *, project: bool) -> Iterator[tuple[str, str | None]]:
         ) from error
     for word in words:
         written, joined, value = word.partition("=")
-        if word[:2] in _SHORT and not word.startswith("--") and word[2:]:
+        if word[:2] in install_options.SHORT and not word.startswith("--") and word[2:]:
             written, joined, value = word[:2], "=", word[2:].removeprefix("=")
-        name = _SHORT.get(written, written)
-        name = _SPELLINGS.get(name, name)
+        name = install_options.SHORT.get(written, written)
+        name = install_options.SPELLINGS.get(name, name)
         if not _is_known(name, project=project):
             _refuse(name)
         if not _takes_value(name):
@@ -270,11 +154,11 @@ def _options(text: str, *, project: bool) -> Iterator[tuple[str, str | None]]:
 
 def _takes_value(name: str) -> bool:
     return (
-        name in _FILES
-        or name in _INDEX_VALUES
-        or name in _RESOLVE_VALUES
-        or name in _PROJECT_VALUES
-        or name in _IGNORED_VALUES
+        name in install_options.FILES
+        or name in install_options.INDEX_VALUES
+        or name in install_options.RESOLVE_VALUES
+        or name in install_options.PROJECT_VALUES
+        or name in install_options.IGNORED_VALUES
         or name
         in (
             "--no-binary",
@@ -286,12 +170,12 @@ def _takes_value(name: str) -> bool:
 
 
 def _is_known(name: str, *, project: bool) -> bool:
-    if name in _PROJECT_FLAGS or name in _PROJECT_VALUES:
+    if name in install_options.PROJECT_FLAGS or name in install_options.PROJECT_VALUES:
         return project
     return (
         _takes_value(name)
-        or name in _RESOLVE_FLAGS
-        or name in _IGNORED_FLAGS
+        or name in install_options.RESOLVE_FLAGS
+        or name in install_options.IGNORED_FLAGS
         or name in ("--pre", "--no-deps", "--no-index", "--require-hashes")
     )
 
@@ -304,5 +188,7 @@ def _refuse(name: str) -> None:
         )
     raise InvalidLayerError(
         f"unsupported option {name!r} in extra_args",
-        hint=_REFUSED.get(name, "see 'uv pip install --help' for its options"),
+        hint=install_options.REFUSED.get(
+            name, "see 'uv pip install --help' for its options"
+        ),
     )

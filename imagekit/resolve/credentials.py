@@ -72,7 +72,6 @@ class Credentials:
             ``UV_INDEX_<NAME>_USERNAME`` and ``UV_INDEX_<NAME>_PASSWORD``.
         secrets: values to hide, besides the logins.
         environ: the environment; by default the process's.
-        uv: path of uv, whose credential store is asked where a host refuses.
     """
 
     def __init__(
@@ -82,10 +81,8 @@ class Credentials:
         named: Iterable[tuple[str, str]] = (),
         secrets: Iterable[str] = (),
         environ: Mapping[str, str] | None = None,
-        uv: str | None = None,
     ) -> None:
         self._environ = dict(os.environ if environ is None else environ)
-        self._uv = uv
         named = tuple(named)
         found = [self._of_named(name, url) for name, url in named]
         found += [login_in(url) for url in (*urls, *(url for _, url in named))]
@@ -168,9 +165,12 @@ class Credentials:
         return Login(url, found[0], found[2]).header if found else None
 
     def _ask_uv(self, url: str) -> str | None:
-        if self._uv is None:
+        from uv import find_uv_bin  # noqa: PLC0415  (only after a host has refused)
+
+        try:
+            argv = [find_uv_bin(), "auth", "helper", "--protocol", "bazel", "get"]
+        except FileNotFoundError:
             return None
-        argv = [self._uv, "auth", "helper", "--protocol", "bazel", "get"]
         answer = self._run(argv, json.dumps({"uri": without_login(url)}))
         try:
             values = json.loads(answer or "{}")["headers"]["Authorization"]

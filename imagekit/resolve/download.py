@@ -27,7 +27,9 @@ class Wheels:
 
     Args:
         store: where files are kept.
-        credentials: logins; by default those of the user's own settings.
+        credentials: logins, or what gives them when the first is needed
+            (:func:`imagekit.resolve.python.credentials_for`); by default those in
+            netrc and in uv's credential store.
         ca_bundle: file or folder of CA certificates, in place of the system's.
         check: called with each fetched file before it is published.
         patience: when to give up.
@@ -37,7 +39,7 @@ class Wheels:
         self,
         store: Store,
         *,
-        credentials: Credentials | None = None,
+        credentials: Credentials | Callable[[], Credentials] | None = None,
         progress: Progress = silent,
         ca_bundle: str | None = None,
         check: Callable[[Path], None] | None = None,

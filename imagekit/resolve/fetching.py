@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +14,10 @@ from imagekit.errors import (
     DownloadError,
     HashMismatchError,
     RegistryError,
-    StoreError,
 )
-from imagekit.progress import Progress, TaskAdvanced
+from imagekit.progress import Progress
 from imagekit.resolve.credentials import Credentials, redact, without_login
+from imagekit.resolve.partial_file import PartialFile, RemoteFile
 
 if TYPE_CHECKING:
     from imagekit.oci.transport import Reply, Transport
@@ -51,33 +49,12 @@ class Patience:
     sleep: Callable[[float], None] = time.sleep
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoteFile:
-    """A file to fetch.
-
-    Attributes:
-        title: what it is, for people (``numpy 2.4.6``).
-        sha256: hex digest that it must have.
-        size: bytes, or None where unknown.
-    """
-
-    filename: str
-    url: str
-    sha256: str
-    title: str
-    size: int | None = None
-
-    @property
-    def task(self) -> str:
-        """The key of its progress."""
-        return f"wheel:{self.filename}"
-
-
 class Fetcher:
     """Fetches files. Safe to use from many threads.
 
     Args:
-        credentials: logins; by default those of the user's own settings.
+        credentials: logins, or what gives them when the first is needed; by default
+            those in netrc and in uv's credential store.
         ca_bundle: file or folder of CA certificates, in place of the system's.
         patience: when to give up.
     """
@@ -85,7 +62,7 @@ class Fetcher:
     def __init__(
         self,
         *,
-        credentials: Credentials | None = None,
+        credentials: Credentials | Callable[[], Credentials] | None = None,
         ca_bundle: str | None = None,
         patience: Patience | None = None,
     ) -> None:
@@ -103,14 +80,14 @@ class Fetcher:
             HashMismatchError: its bytes are others.
             StoreError: *into* can't be written.
         """
-        target = _Target(into, file, progress)
+        target = PartialFile(into, file, progress)
         if file.url.startswith("file:"):
             _copy(file, target)
         else:
             self._download(file, target)
         target.flush()
 
-    def _download(self, file: RemoteFile, target: _Target) -> None:
+    def _download(self, file: RemoteFile, target: PartialFile) -> None:
         failed = 0
         while True:
             before = target.size
@@ -131,7 +108,7 @@ class Fetcher:
             else:
                 return
 
-    def _continue(self, file: RemoteFile, target: _Target) -> None:
+    def _continue(self, file: RemoteFile, target: PartialFile) -> None:
         """Fetch what *target* lacks, in one request."""
         headers = {"Accept-Encoding": "identity"}
         if target.size:
@@ -190,6 +167,8 @@ class Fetcher:
         with self._lock:
             if self._credentials is None:
                 self._credentials = Credentials()
+            elif not isinstance(self._credentials, Credentials):
+                self._credentials = self._credentials()
             return self._credentials
 
     def _connection(self) -> Transport:
@@ -228,59 +207,7 @@ class _TryAgainError(Exception):
         )
 
 
-class _Target:
-    """A file being fetched: what there is of it, and its hash."""
-
-    def __init__(
-        self,
-        file: BinaryIO,
-        wanted: RemoteFile,
-        progress: Progress,
-    ) -> None:
-        self._file = file
-        self._wanted = wanted
-        self._task = wanted.task
-        self._progress = progress
-        self._hash = hashlib.sha256(usedforsecurity=False)
-        self.size = 0
-        self.resumed = False
-
-    def write(self, block: bytes) -> None:
-        try:
-            self._file.write(block)
-        except OSError as error:
-            raise _no_room(error) from error
-        self._hash.update(block)
-        self.size += len(block)
-        self._progress(TaskAdvanced(self._task, len(block)))
-
-    def flush(self) -> None:
-        try:
-            self._file.flush()
-        except OSError as error:
-            raise _no_room(error) from error
-
-    def restart(self) -> None:
-        self._file.seek(0)
-        self._file.truncate()
-        self._progress(TaskAdvanced(self._task, -self.size))
-        self._hash = hashlib.sha256(usedforsecurity=False)
-        self.size = 0
-        self.resumed = False
-
-    def verify(self) -> None:
-        found = self._hash.hexdigest()
-        if found != self._wanted.sha256:
-            raise HashMismatchError(
-                f"wanted {self._wanted.filename!r} with sha256 "
-                f"{self._wanted.sha256!r}, found {found!r} ({self.size} bytes) at "
-                f"{redact(self._wanted.url)!r}",
-                hint="the file was replaced or damaged on its way; resolve again with "
-                "--upgrade if it was replaced on purpose",
-            )
-
-
-def _copy(file: RemoteFile, target: _Target) -> None:
+def _copy(file: RemoteFile, target: PartialFile) -> None:
     path = Path(unquote(urlsplit(file.url).path))
     try:
         with path.open("rb") as source:
@@ -309,13 +236,3 @@ def _refusal(file: RemoteFile, reply: Reply) -> Exception:
     else:
         hint = "resolve again with --upgrade if the file was taken from the index"
     return _TryAgainError(file, reason, hint=hint).final()
-
-
-def _no_room(error: OSError) -> StoreError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    what = "the disk is full" if full else error.strerror or str(error)
-    return StoreError(
-        f"can't write to the store: {what}",
-        hint="free some space with 'imagekit cache gc', or set IMAGEKIT_CACHE_DIR to a "
-        "folder with room",
-    )

@@ -34,25 +34,10 @@ from imagekit.resolve.script_settings import (
     script_indexes,
     script_options,
 )
+from imagekit.resolve.tree_digests import TreeDigests, local_digest
 from imagekit.resolve.wanted import Wanted, merged_options
 
 _ARCHIVES = (".whl", ".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-
-
-class TreeDigests:
-    """Digests of local projects, each walked once."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, str] = {}
-
-    def __call__(self, path: str) -> str:
-        """Return the digest of the folder at *path*, without what is ignored."""
-        if path not in self._known:
-            from imagekit.ignore import DEFAULT  # noqa: PLC0415  (rarely needed)
-            from imagekit.sources import walk  # noqa: PLC0415
-
-            self._known[path] = walk(path, DEFAULT).digest
-        return self._known[path]
 
 
 def read_layer(layer: PythonLayer, digests: TreeDigests) -> Wanted:
@@ -84,7 +69,7 @@ def _packages(layer: PipPackages, args: InstallArgs, digests: TreeDigests) -> Wa
     for text in layer.packages:
         local = local_requirement(text, Path(layer.origin.folder))
         if local is not None:
-            reads.append(_read_local(local.path, digests))
+            reads.append(local_digest(local.path, digests))
             text = local.text  # noqa: PLW2901  (the same, with its full path)
         lines.append(RequirementLine(text=text, where=str(layer.origin)))
     return _wanted(layer, args, tuple(lines), reads=reads)
@@ -95,9 +80,9 @@ def _requirements(
 ) -> Wanted:
     found = read_requirements(layer.file.location)
     options = found.options
-    reads = [_read_local(Path(path), digests) for _, path in found.folders]
+    reads = [local_digest(Path(path), digests) for _, path in found.folders]
     reads += [
-        _read_local(Path(path), digests)
+        local_digest(Path(path), digests)
         for _, path in found.files
         if local_requirement(path, Path())
         and Path(path).suffix in (".whl", ".gz", ".zip")
@@ -132,7 +117,7 @@ def _script(layer: UVScript, args: InstallArgs, digests: TreeDigests) -> Wanted:
     path = Path(layer.script.location)
     header = parse_script(read_text(path, what="script"), name=str(path))
     reads = [
-        _read_local(Path(place), digests) for _, place in header.folders + header.files
+        local_digest(Path(place), digests) for _, place in header.folders + header.files
     ]
     lines: tuple[RequirementLine, ...] = ()
     document = None
@@ -170,8 +155,8 @@ def _project(layer: UVProject, args: InstallArgs, digests: TreeDigests) -> Wante
             hint="run 'uv lock' in the project, or leave uvlock= out",
         )
     files = read_project(layer.pyproject.location, lock, layer.mode)
-    reads = [_read_local(Path(path), digests) for _, path in files.files]
-    reads += [_read_local(Path(path), digests) for _, path in files.folders]
+    reads = [local_digest(Path(path), digests) for _, path in files.files]
+    reads += [local_digest(Path(path), digests) for _, path in files.folders]
     if files.lock is not None:
         return _wanted(layer, args, (), project=files, reads=reads)
     lines: tuple[RequirementLine, ...] = ()
@@ -294,17 +279,3 @@ def _own_indexes(layer: PythonLayer, args: InstallArgs) -> Indexes:
 
 def _link(value: str) -> str:
     return value if "://" in value else folder_reference(value)
-
-
-def _read_local(path: Path, digests: TreeDigests) -> str:
-    """Return a hash of the file or folder at *path*."""
-    if path.is_dir():
-        return digests(str(path))
-    try:
-        with path.open("rb") as file:
-            return Digest.of_chunks(iter(lambda: file.read(1 << 20), b"")).hex
-    except OSError as error:
-        raise SourceNotFoundError(
-            f"no file or folder at {str(path)!r}",
-            hint="paths are relative to the file that names them",
-        ) from error

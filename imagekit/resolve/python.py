@@ -13,7 +13,7 @@ from imagekit.progress import Note, Progress, silent
 from imagekit.resolve.credentials import Credentials
 from imagekit.resolve.distributions import Distributions
 from imagekit.resolve.indexes import UserSettings, user_settings
-from imagekit.resolve.layer_reading import TreeDigests, read_layer
+from imagekit.resolve.layer_reading import read_layer
 from imagekit.resolve.resolution import (
     LayerResolution,
     Lineage,
@@ -22,6 +22,7 @@ from imagekit.resolve.resolution import (
 )
 from imagekit.resolve.secret_values import secret_variables
 from imagekit.resolve.target import Target
+from imagekit.resolve.tree_digests import TreeDigests
 from imagekit.resolve.uv import Uv
 from imagekit.resolve.wanted import Wanted
 from imagekit.store import Store
@@ -156,7 +157,7 @@ def _credentials(
     environ = dict(os.environ)
     for item, user in zip(wanted, settings, strict=True):
         urls += item.indexes.urls
-        urls += [line.text.partition("@")[2].strip() for line in item.lines]
+        urls += [_url_in(line.text) for line in item.lines]
         urls += user.urls
         named += [
             (name, url)
@@ -174,6 +175,13 @@ def _credentials(
         secrets=secrets,
         environ=environ,
     )
+
+
+def _url_in(requirement: str) -> str:
+    """Return the URL that a requirement names, or a text that is none."""
+    name, _, target = requirement.partition("@")
+    url = requirement if "://" in name else target
+    return url.strip().removeprefix("git+")
 
 
 def _known(store: Store, keys: tuple[str, ...]) -> list[LayerResolution]:

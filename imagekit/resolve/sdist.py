@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 import platform as host_platform
-import shutil
-import tarfile
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,9 +17,15 @@ from typing import Any, assert_never
 
 from imagekit.canonical import fingerprint
 from imagekit.digest import Digest
-from imagekit.errors import InvalidPlatformError, NoWheelError, SourceChangedError
+from imagekit.errors import InvalidPlatformError, NoWheelError
 from imagekit.platform import Platform
 from imagekit.progress import Progress, TaskEnded, TaskStarted
+from imagekit.resolve.build_source import (
+    copied_project,
+    needs_compiler,
+    set_times,
+    unpacked_archive,
+)
 from imagekit.resolve.credentials import Credentials
 from imagekit.resolve.download import Wheels
 from imagekit.resolve.fetching import RemoteFile
@@ -41,10 +45,6 @@ from imagekit.store import Store
 #: 2 January 1980, for build backends that put times into wheels.
 _EPOCH = "315619200"
 _TAIL = 1500
-#: Files of a project that needs a compiler.
-_COMPILED = (
-    ".c", ".cc", ".cpp", ".cxx", ".pyx", ".rs", ".f", ".f90", ".go", ".cu",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,9 +134,9 @@ class WheelBuilder:
         ) as name:
             folder = Path(name)
             source = self._source(pin, folder)
-            if obstacle and _needs_compiler(source):
+            if obstacle and needs_compiler(source):
                 raise self._refusal(pin, title, obstacle)
-            _set_times(source)
+            set_times(source, int(_EPOCH))
             argv = ["build", "--wheel", "--no-progress", "--no-sources"]
             argv += ["--out-dir", str(folder / "out"), *self._settings]
             argv += ["--python", python] if python else []
@@ -196,9 +196,9 @@ class WheelBuilder:
                         title=f"source of {pin.name} {pin.version or ''}".rstrip(),
                     )
                 )
-                return _unpacked(path, folder / "src", source.subdirectory)
+                return unpacked_archive(path, folder / "src", source.subdirectory)
             case SourceFolder():
-                return _copied(source, folder / "src")
+                return copied_project(source, folder / "src")
             case SourceGit():
                 return check_out(source, folder / "src", self._credentials)
             case None:
@@ -269,46 +269,3 @@ def _source_identity(source: Source) -> tuple[str | None, ...]:
             return ("git", source.url, source.commit, source.subdirectory)
         case _:
             assert_never(source)
-
-
-def _copied(source: SourceFolder, folder: Path) -> Path:
-    """Copy a project without what is ignored, and make sure it is what was hashed."""
-    from imagekit.ignore import DEFAULT  # noqa: PLC0415  (rarely needed)
-    from imagekit.sources import walk  # noqa: PLC0415
-
-    tree = walk(source.path, DEFAULT)
-    if tree.digest != source.digest:
-        raise SourceChangedError(f"{source.path!r} changed while it was resolved")
-    folder.mkdir()
-    for entry in tree.entries:
-        path = folder / entry.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if entry.type == "directory":
-            path.mkdir(exist_ok=True)
-        elif entry.type == "symlink":
-            path.symlink_to(entry.target or "")
-        else:
-            shutil.copyfile(entry.location, path)
-            path.chmod(0o755 if entry.executable else 0o644)
-    return folder
-
-
-def _unpacked(path: Path, folder: Path, subdirectory: str | None) -> Path:
-    if path.name.endswith(".zip"):
-        shutil.unpack_archive(path, folder, "zip")
-    else:
-        with tarfile.open(path) as archive:
-            archive.extractall(folder, filter="data")
-    found = list(folder.iterdir())
-    root = found[0] if len(found) == 1 and found[0].is_dir() else folder
-    return root / subdirectory if subdirectory else root
-
-
-def _set_times(folder: Path) -> None:
-    """Give all files one time, for backends that put the times of files into wheels."""
-    for path in folder.rglob("*"):
-        os.utime(path, (int(_EPOCH), int(_EPOCH)), follow_symlinks=False)
-
-
-def _needs_compiler(folder: Path) -> bool:
-    return any(path.suffix in _COMPILED for path in folder.rglob("*"))
