@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml fixtures/venv.sh
 	@touch $@
 
 demo: setup  ## build an image with real packages, twice, and run it
-	@$(BIN)/python examples/demo.py $(ARGS)
+	@$(BIN)/python examples/demo/run.py $(ARGS)
 
 test: setup  ## run all tests; ARGS="tests/test_image.py -x" for some
 	@$(BIN)/python -m pytest $(ARGS)

@@ -188,7 +188,7 @@ def _explained(image: Image, read: Callable[[], Contents]) -> Contents:
 
 
 def _run(job: Job) -> BuildResult:
-    from imagekit.delivery import check_outputs, deliver  # noqa: PLC0415
+    from imagekit.existence import check_outputs  # noqa: PLC0415
     from imagekit.store import Store  # noqa: PLC0415
 
     check_outputs(job.options.outputs)
@@ -202,6 +202,8 @@ def _run(job: Job) -> BuildResult:
             found = _written(job)
             if found is not None:
                 return found
+        from imagekit.delivery import deliver  # noqa: PLC0415  (imports the builders)
+
         context = make_context(job, store, registries)
         name, plan, built = _make(job, context)
         delivered = deliver(
@@ -273,7 +275,7 @@ def make_plan(job: Job, context: BuilderContext) -> Plan:
 
 def _written(job: Job) -> BuildResult | None:
     """Return the image if all outputs are layouts that have it."""
-    from imagekit.delivery import existing_outputs  # noqa: PLC0415
+    from imagekit.existence import existing_outputs  # noqa: PLC0415
 
     tags = tuple(reference.tag or "latest" for reference in job.references)
     wanted = tuple(Platform.parse(item) for item in job.contents.platform)
@@ -296,7 +298,7 @@ def _existing(job: Job, registries: Registries) -> BuildResult | None:
 
     Unknown is not "yes": if the registry can't say, that is said, and we build.
     """
-    from imagekit.delivery import existing  # noqa: PLC0415
+    from imagekit.existence import existing  # noqa: PLC0415
 
     wanted = tuple(Platform.parse(item) for item in job.contents.platform)
     try:

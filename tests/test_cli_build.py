@@ -124,11 +124,11 @@ class TestBuild:
         assert again["exists"] is True
         assert {layer["action"] for layer in again["layers"]} == {"reuse"}
 
-    def test_dry_run_shows_the_plan_and_builds_nothing(
+    def test_plan_builds_nothing(
         self, project: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        for words in (["build", "--dry-run"], ["plan"], ["build", "--dry-run"]):
-            assert main([*words, "images.py:web"]) == 0
+        for _ in range(2):
+            assert main(["plan", "images.py:web"]) == 0
             out = capsys.readouterr().out
             assert "  registry    lacks it\n" in out
             assert re.search(r"^linux/amd64$", out, re.MULTILINE)
@@ -138,6 +138,26 @@ class TestBuild:
             assert re.search(
                 r"^  build +[0-9.]+ k?B  files in /root", out, re.MULTILINE
             )
+
+    def test_dry_run_shows_what_is_known_and_touches_nothing(
+        self,
+        project: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        cache = tmp_path / "untouched"
+        monkeypatch.setenv("IMAGEKIT_CACHE_DIR", str(cache))
+        monkeypatch.setenv("IMAGEKIT_REGISTRY", "registry.invalid")
+
+        assert main(["build", "--dry-run", "images.py:web"]) == 0
+
+        out = capsys.readouterr().out
+        assert re.search(r"^registry\.invalid/.*cli-web:ik1-", out)
+        assert re.search(
+            r"^  layer +source-f\w+ \(.*images\.py:\d+\)", out, re.MULTILINE
+        )
+        assert not cache.exists()
 
     def test_upgrade_takes_no_other_argument(
         self, project: Path, capsys: pytest.CaptureFixture[str]

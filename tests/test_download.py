@@ -255,7 +255,8 @@ def test_a_store_that_can_not_be_written(index: PackageIndex, tmp_path: Path) ->
 def test_a_full_disk_is_named(index: PackageIndex) -> None:
     # /dev/full takes nothing, as a full disk does.
     from imagekit.progress import silent
-    from imagekit.resolve.fetching import Fetcher, RemoteFile
+    from imagekit.resolve.fetching import Fetcher
+    from imagekit.resolve.partial_file import RemoteFile
 
     item = offered(index)
     assert item.url is not None
@@ -299,6 +300,25 @@ def test_logins_from_the_users_settings(
         credentials = Credentials(urls, named=named, environ=environ)
 
         path = Wheels(store, credentials=credentials).path(distribution)
+
+        assert path.exists()
+        assert index.requests[-1][1]["Authorization"] == BASIC
+
+
+def test_logins_from_uvs_own_store(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import subprocess
+
+    from imagekit.resolve.uv import Uv
+
+    monkeypatch.setenv("UV_CREDENTIALS_DIR", str(tmp_path / "uv-credentials"))
+    with serve(LOGIN) as index:
+        argv = [Uv(temporary=tmp_path).path, "auth", "login", index.url]
+        argv += ["--username", LOGIN[0], "--password", "-"]
+        subprocess.run(argv, input=LOGIN[1], text=True, check=True, capture_output=True)
+
+        path = Wheels(store, credentials=Credentials).path(offered(index))
 
         assert path.exists()
         assert index.requests[-1][1]["Authorization"] == BASIC

@@ -6,6 +6,8 @@ import sysconfig
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from package_index import GLIBC, MUSL, target
 from packaging.tags import sys_tags
 
@@ -91,6 +93,34 @@ def test_the_higher_build_wins_among_equals() -> None:
     ]
 
     assert best_wheel(names, target()) == "demo-1.0-10-py3-none-any.whl"
+
+
+TAGS = st.sampled_from(
+    [
+        "py3-none-any",
+        "py2.py3-none-any",
+        "cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64",
+        "cp311-cp311-manylinux_2_28_x86_64",
+        "cp39-abi3-manylinux_2_28_x86_64",
+        "cp311-cp311-manylinux_2_28_aarch64",
+        "cp312-cp312-manylinux_2_28_x86_64",
+    ]
+)
+BUILDS = st.sampled_from(["", "-1", "-2", "-10"])
+
+
+@given(st.lists(st.tuples(BUILDS, TAGS), unique=True), st.randoms())
+def test_the_order_of_an_index_plays_no_part(
+    parts: list[tuple[str, str]], random: Any
+) -> None:
+    names = [f"demo-1.0{build}-{tag}.whl" for build, tag in parts]
+    shuffled = list(names)
+    random.shuffle(shuffled)
+
+    chosen = best_wheel(names, target())
+
+    assert best_wheel(shuffled, target()) == chosen
+    assert chosen is None or best_wheel([chosen], target()) == chosen
 
 
 def test_what_is_no_wheel_is_passed_over() -> None:

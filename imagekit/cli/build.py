@@ -5,7 +5,6 @@ from __future__ import annotations
 from argparse import BooleanOptionalAction, Namespace
 from typing import TYPE_CHECKING
 
-from imagekit.cli import plan
 from imagekit.cli.display import display
 from imagekit.cli.output import Output
 from imagekit.cli.selection import add_selection, image_options, selected, settings_of
@@ -50,7 +49,9 @@ def configure(parser: Parser) -> None:
         "--force", action="store_true", help="build even if the registry has it"
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="show the plan and build nothing"
+        "--dry-run",
+        action="store_true",
+        help="show what is known, and touch nothing: no network, no writes",
     )
     parser.add_argument(
         "--upgrade",
@@ -70,7 +71,7 @@ def run(arguments: Namespace, output: Output) -> int:
     """Build each image."""
     options = _options(arguments)
     if arguments.dry_run:
-        return plan.show(arguments, options, output)
+        return _outline(arguments, options, output)
     from imagekit.building import build_image  # noqa: PLC0415  (not for --help)
 
     settings = settings_of(arguments)
@@ -86,6 +87,20 @@ def run(arguments: Namespace, output: Output) -> int:
         output.talk(_summary(result))
         rows.append({"name": item.name, **result.as_json()})
         output.line(result.uri)
+    return 0
+
+
+def _outline(arguments: Namespace, options: BuildOptions, output: Output) -> int:
+    """Show what is known without touching anything."""
+    from imagekit.outline import lines, outline  # noqa: PLC0415  (not for --help)
+
+    settings = settings_of(arguments)
+    rows = output.document["images"] = []
+    for item in selected(arguments):
+        document = {"name": item.name, **outline(item.image, options, settings)}
+        rows.append(document)
+        for line in lines(document):
+            output.line(line)
     return 0
 
 

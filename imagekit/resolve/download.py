@@ -16,7 +16,8 @@ from imagekit.errors import DownloadError
 from imagekit.plan import Distribution
 from imagekit.progress import Progress, TaskEnded, TaskStarted, silent
 from imagekit.resolve.credentials import Credentials
-from imagekit.resolve.fetching import Fetcher, Patience, RemoteFile
+from imagekit.resolve.fetching import Fetcher, Patience
+from imagekit.resolve.partial_file import RemoteFile
 from imagekit.store import Store
 
 

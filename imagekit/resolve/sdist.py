@@ -28,8 +28,8 @@ from imagekit.resolve.build_source import (
 )
 from imagekit.resolve.credentials import Credentials
 from imagekit.resolve.download import Wheels
-from imagekit.resolve.fetching import RemoteFile
 from imagekit.resolve.git_checkout import check_out
+from imagekit.resolve.partial_file import RemoteFile
 from imagekit.resolve.pins import (
     Pin,
     Source,

@@ -52,7 +52,7 @@ class WheelName:
 def best_wheel(filenames: Iterable[str], target: Target) -> str | None:
     """Return the wheel that installers take for *target*, or None if none fits."""
     ranks = tag_ranks(target)
-    best: tuple[int, tuple[int, str]] | None = None
+    best: tuple[int, tuple[int, str], str] | None = None
     chosen = None
     for filename in filenames:
         name = WheelName.parse(filename)
@@ -61,7 +61,8 @@ def best_wheel(filenames: Iterable[str], target: Target) -> str | None:
         fitting = [ranks[tag] for tag in name.tags if tag in ranks]
         if not fitting:
             continue
-        rank = (-min(fitting), name.build)
+        # The name last, so that the order of an index plays no part.
+        rank = (-min(fitting), name.build, filename)
         if best is None or rank > best:
             best, chosen = rank, filename
     return chosen
