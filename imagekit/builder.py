@@ -29,6 +29,13 @@ class WheelSource(Protocol):
             DownloadError: it could not be fetched, or its bytes are wrong.
         """
 
+    def measure(self, distribution: Distribution) -> int:
+        """Return the bytes of the wheel, without fetching it where possible.
+
+        Raises:
+            DownloadError: it could not be asked for.
+        """
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuilderContext:

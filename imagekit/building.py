@@ -267,6 +267,7 @@ def make_plan(job: Job, context: BuilderContext) -> Plan:
     world = planning.World(
         store=context.store,
         registries=context.registries,
+        wheels=context.wheels,
         progress=job.progress,
         upgrade=job.options.upgrade,
     )

@@ -17,11 +17,9 @@ from imagekit.oci.repository import Repository
 from imagekit.plan import BaseImage, LayoutSource, Plan, RegistrySource
 from imagekit.platform import Platform
 from imagekit.progress import TaskEnded, TaskStarted
+from imagekit.push_memory import PushMemory
 from imagekit.reference import Reference
 from imagekit.store import Store
-
-#: How many manifests of earlier pushes a repository is asked about.
-_REMEMBERED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,11 +104,14 @@ class _Blobs:
             )
         return None
 
-    def mounts(self, digest: Digest, target: Repository) -> tuple[str, ...]:
+    def mounts(
+        self, digest: Digest, target: Repository, memory: PushMemory
+    ) -> tuple[str, ...]:
         """Return repositories of *target*'s registry that have the blob."""
         source = self.repository(digest)
         if source is None:
-            return ()
+            known = memory.elsewhere(digest)
+            return () if known is None else (known,)
         # A mirror of the base's registry may be the very registry that is pushed to.
         return tuple(
             f"{endpoint.prefix}{source.repository}"
@@ -171,12 +172,18 @@ def _load(
 ) -> None:
     from imagekit.oci.engine import load  # noqa: PLC0415
 
+    store = context.store
+
+    def known(digest: Digest) -> bytes | None:
+        return store.read_blob(digest) if store.has_blob(digest) else None
+
     load(
         _root(built),
         blobs.content,
         names=references,
         platform=_preferred(built),
         progress=context.progress,
+        known=known,
     )
 
 
@@ -194,36 +201,31 @@ def _push(
     context: BuilderContext,
 ) -> int:
     repository = context.registries.of(references[0])
-    store = context.store
+    memory = PushMemory(context.store, repository)
     manifests = tuple(
-        _push_manifest(image, blobs, repository, store) for image in built.images
+        _push_manifest(image, blobs, repository, memory, context.store)
+        for image in built.images
     )
-    key = Digest.of(references[0].name.encode()).hex
-    remembered = store.read_record("pushed", key) or {}
     report = push(
         repository,
         manifests,
         built.index,
         model.INDEX,
         tuple(item.tag for item in references if item.tag),
-        proven=tuple(map(Digest.parse, remembered)),
-        known=lambda digest: frozenset(
-            map(Digest.parse, remembered.get(str(digest), ()))
-        ),
+        proven=memory.manifests,
+        known=memory.blobs,
         progress=context.progress,
     )
-    pushed = {
-        str(item.digest): [str(blob.digest) for blob in item.blobs]
-        for item in manifests
-    }
-    others = {name: remembered[name] for name in remembered if name not in pushed}
-    kept = dict(list({**pushed, **others}.items())[: _REMEMBERED + len(pushed)])
-    store.write_record("pushed", key, kept)
+    memory.remember(manifests)
     return report.bytes_uploaded
 
 
 def _push_manifest(
-    image: BuiltImage, blobs: _Blobs, target: Repository, store: Store
+    image: BuiltImage,
+    blobs: _Blobs,
+    target: Repository,
+    memory: PushMemory,
+    store: Store,
 ) -> PushManifest:
     config = PushBlob(
         digest=image.config,
@@ -236,7 +238,7 @@ def _push_manifest(
             digest=layer.descriptor.digest,
             size=layer.descriptor.size,
             open=blobs.opener(layer.descriptor.digest),
-            mount_from=blobs.mounts(layer.descriptor.digest, target),
+            mount_from=blobs.mounts(layer.descriptor.digest, target, memory),
             title=layer.title,
             fetch=blobs.repository(layer.descriptor.digest),
         )

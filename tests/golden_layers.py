@@ -1,24 +1,9 @@
-"""Layers of fixed inputs. Needs nothing but the standard library and imagekit.
-
-Run as a program, it prints what the layers are: so that other interpreters, which have
-no package installed, can be asked.
-"""
+"""Layers of fixed inputs. Needs nothing but the standard library and imagekit."""
 
 from __future__ import annotations
 
-import json
-import sys
-import types
 from hashlib import sha256
 from pathlib import Path
-
-ROOT = Path(__file__).parents[1]
-if __name__ == "__main__":
-    sys.path[:0] = [str(ROOT), str(ROOT / "builders")]
-    # The package's __init__ imports the whole builder, with what that depends on.
-    package = types.ModuleType("imagekit_oci")
-    package.__path__ = [str(ROOT / "builders" / "imagekit_oci")]
-    sys.modules["imagekit_oci"] = package
 
 from wheel_maker import MTIME, PYTHON, Zipped, deflated, distribution, make_wheel
 
@@ -96,7 +81,3 @@ def golden_layers(folder: Path) -> dict[str, dict[str, str | int]]:
         name: {"digest": str(x.digest), "diff_id": str(x.diff_id), "size": x.size}
         for name, x in layers.items()
     }
-
-
-if __name__ == "__main__":
-    print(json.dumps(golden_layers(Path(sys.argv[1]))))

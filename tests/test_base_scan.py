@@ -173,7 +173,7 @@ def test_of_two_c_libraries_pythons_own_counts(program: bytes, name: str) -> Non
 
 def test_the_machines_own_c_library_counts() -> None:
     old = GLIBC.replace(b"2.36", b"2.31")
-    files = {
+    files: dict[str, File] = {
         "lib/i386-linux-gnu/libc.so.6": old,
         "usr/lib/aarch64-linux-gnu/libc-2.36.so": GLIBC,
         "usr/lib/aarch64-linux-gnu/libc.so.6": Link("libc-2.36.so"),

@@ -7,10 +7,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from machine.engine import Engine
-from small_images import AMD64, ARM64, Images
+from small_images import AMD64, ARM64, Images, python_files
 
 from imagekit.digest import Digest
 from imagekit.errors import (
@@ -40,14 +41,22 @@ from imagekit.store import Store
 pytestmark = pytest.mark.engine
 
 HOST = Platform.host()
+FIRST = Reference.parse("engine-io-first:1")
 
 
-@pytest.fixture(params=["containerd", "classic"])
-def running(request: pytest.FixtureRequest) -> Engine:
-    """Return an engine with one image store, then one with the other."""
+@pytest.fixture(scope="module", params=["containerd", "classic"])
+def running(request: pytest.FixtureRequest, base_layout: Path) -> Iterator[Engine]:
+    """Return an engine with one image store, then one with the other.
+
+    An image on the base image stays in it, so that the base is unpacked only once.
+    """
     name = "engine" if request.param == "containerd" else "classic_engine"
-    found: Engine = request.getfixturevalue(name)
-    return found
+    engine: Engine = request.getfixturevalue(name)
+    docker = Docker(program=engine.client, environment=engine.environment)
+    demo = make_demo(base_layout)
+    put(demo, docker, demo.image(b"first"), FIRST)
+    yield engine
+    engine.docker("image", "rm", "--force", str(FIRST))
 
 
 @pytest.fixture
@@ -82,6 +91,10 @@ class Demo:
         manifest = model.manifest(descriptor, [*self.base_layers, *view.layers])
         return self.images.add(manifest, model.MANIFEST, HOST)
 
+    def small(self, text: bytes) -> Descriptor:
+        """Return an image that shares its first layer with the others, and runs not."""
+        return self.images.image(python_files(), {"hello": text}, platform=HOST)
+
     def known(self, digest: Digest) -> bytes | None:
         return self.images.blobs.get(digest)
 
@@ -92,12 +105,18 @@ class Demo:
         return self.layout.blob_path(descriptor.digest)
 
 
-@pytest.fixture
-def demo(base_layout: Path) -> Demo:
+def make_demo(base_layout: Path) -> Demo:
     layout = Layout.open(base_layout)
     found = find_image(layout.resolve(), HOST, layout.read)
     assert found is not None
-    return Demo(layout=layout, found=found)
+    demo = Demo(layout=layout, found=found)
+    demo.image(b"first")
+    return demo
+
+
+@pytest.fixture
+def demo(base_layout: Path) -> Demo:
+    return make_demo(base_layout)
 
 
 @pytest.fixture
@@ -175,13 +194,12 @@ def test_only_missing_layers_are_sent(
 def test_a_layer_that_stays_is_whole_after_the_other_image_went(
     demo: Demo, running: Engine, docker: Docker, names: list[Reference], store: Store
 ) -> None:
-    put(demo, docker, demo.image(b"five"), names[0])
-    put(demo, docker, demo.image(b"six"), names[1])
+    put(demo, docker, demo.small(b"five"), names[0])
+    assert put(demo, docker, demo.small(b"six"), names[1]).omitted > 0
     running.docker("image", "rm", str(names[0]))
 
     exported = export_image(str(names[1]), store, docker=docker)
 
-    assert said(running, names[1]) == "six"
     check_image(exported, lambda descriptor: store.blob_path(descriptor.digest))
 
 
@@ -197,15 +215,12 @@ def test_a_name_moves_to_the_new_image(
 
 
 def test_where_a_layer_is_missing_after_all_everything_is_sent(
-    demo: Demo, engine: Engine
+    demo: Demo, docker: Docker, names: list[Reference], store: Store
 ) -> None:
-    """What is known of other images may be wrong: here, of one without layers."""
-    docker = Docker(program=engine.client, environment=engine.environment)
-    names = [Reference.parse(f"test-missing:{number}") for number in range(2)]
+    """What is known of another image may be wrong: here, of one without the layer."""
     alone = demo.images.image({"alone": b""}, platform=HOST)
     put(demo, docker, alone, names[0])
-    root = demo.image(b"nine")
-    top = model.read_manifest(demo.images.blobs[root.digest]).layers[-1]
+    root = demo.images.image({"only": b"here"}, {"hello": b"nine"}, platform=HOST)
     notes: list[Event] = []
 
     done = load(
@@ -213,7 +228,7 @@ def test_where_a_layer_is_missing_after_all_everything_is_sent(
         demo.open,
         names=[names[1]],
         platform=HOST,
-        # As if the engine's image had the layer that it lacks.
+        # As if the engine's image had the layers that it lacks.
         known=lambda digest: (
             demo.images.blobs[root.digest] if digest == alone.digest else None
         ),
@@ -221,11 +236,11 @@ def test_where_a_layer_is_missing_after_all_everything_is_sent(
         docker=docker,
     )
 
-    assert said(engine, names[1]) == "nine"
     assert done.omitted == 0
-    assert done.sent > top.size
-    assert [note for note in notes if isinstance(note, Note)]
-    engine.docker("image", "rm", "--force", *map(str, names))
+    if docker.has_containerd_store():  # the classic store tells what it has
+        assert [note for note in notes if isinstance(note, Note)]
+    exported = export_image(str(names[1]), store, docker=docker)
+    check_image(exported, lambda descriptor: store.blob_path(descriptor.digest))
 
 
 def test_an_index_of_two_platforms(
@@ -260,7 +275,7 @@ def test_an_image_for_another_platform_only_is_refused(
 def test_wrong_bytes_do_not_become_an_image(
     demo: Demo, docker: Docker, names: list[Reference]
 ) -> None:
-    root = demo.image(b"twelve")
+    root = demo.small(b"twelve")
     top = model.read_manifest(demo.images.blobs[root.digest]).layers[-1]
     demo.images.blobs[top.digest] = b"x" * top.size
 
@@ -281,7 +296,7 @@ def test_an_image_of_the_engine_is_a_base(
     store: Store,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    put(demo, docker, demo.image(b"base"), names[0])
+    put(demo, docker, demo.small(b"base"), names[0])
     for name, value in running.environment.items():
         monkeypatch.setenv(name, value)
 
@@ -299,7 +314,7 @@ def test_an_image_of_the_engine_is_a_base(
     assert found.interpreter.path == "/usr/bin/python3.11"
     assert found.name == f"docker-daemon:{names[0]}"
     assert found.source == LayoutSource(path=str(store.root))
-    assert len(found.layers) == len(demo.base_layers) + 1
+    assert len(found.layers) == 2
     for layer in found.layers:
         assert store.blob_path(layer.digest).stat().st_size == layer.size
 
@@ -311,7 +326,7 @@ def test_an_image_is_taken_out_of_the_engine_once(
     names: list[Reference],
     store: Store,
 ) -> None:
-    root = demo.image(b"out")
+    root = demo.small(b"out")
     put(demo, docker, root, names[0])
     first = export_image(str(names[0]), store, docker=docker)
     found = find_image(first, HOST, Layout(store.root).read)
@@ -364,8 +379,11 @@ def test_no_docker_command(tmp_path: Path) -> None:
 
 
 def test_what_the_engine_says_is_passed_on(docker: Docker) -> None:
+    def write(output: BinaryIO) -> None:
+        output.write(b"no archive" * 1000)
+
     with pytest.raises(BuildFailedError) as caught:
-        docker.load(lambda output: output.write(b"no archive" * 1000) and None)
+        docker.load(write)
 
     assert caught.value.argv[1:] == ("load",)
     assert caught.value.log_tail

@@ -155,6 +155,33 @@ def test_one_more_package_keeps_the_other_pins(
     assert len(calls.lines) == 1
 
 
+def test_another_patch_release_of_python_keeps_the_pins(
+    index: PackageIndex, run: Resolve
+) -> None:
+    add_family(index)
+    layer = packages("app", index_url=index.url)
+    run(layer, target=target(python="3.11.9"))
+    index.add(wheel("lib", "3.0"))
+
+    (found,) = run(layer, target=target(python="3.11.10"))
+
+    assert shown(found) == ["app 1.0", "lib 2.0"]
+
+
+def test_another_index_is_asked_anew(
+    index: PackageIndex, run: Resolve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.add(wheel("tiny", "1.0"))
+    monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
+    run(packages("tiny"))
+    with serve() as other:
+        other.add(wheel("tiny", "1.0"))
+        monkeypatch.setenv("UV_DEFAULT_INDEX", other.url)
+        (found,) = run(packages("tiny"))
+
+    assert f":{other.port}/" in (found.distributions[0].url or "")
+
+
 def test_one_package_less_keeps_the_other_pins(
     index: PackageIndex, run: Resolve
 ) -> None:
@@ -260,6 +287,19 @@ def test_a_change_in_one_layer_leaves_the_others_alone(
 
     assert [shown(item) for item in found] == [["lib 1.0", "tiny 1.0"], ["app 1.0"]]
     assert len(calls.lines) == 1
+
+
+def test_a_replacement_is_thought_over_when_an_earlier_layer_asks_for_more(
+    index: PackageIndex, run: Resolve
+) -> None:
+    # The pins of the first layer are the same both times, what it asks for is not.
+    add_family(index)
+    last = packages("lib<2", index_url=index.url)
+    before = run(packages("lib", index_url=index.url), last)
+
+    with pytest.raises(ConflictError):
+        run(packages("lib", "lib>=2", index_url=index.url), last)
+    assert [shown(item) for item in before] == [["lib 2.0"], ["lib 1.0"]]
 
 
 def test_markers_are_the_targets(index: PackageIndex, run: Resolve) -> None:

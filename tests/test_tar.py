@@ -36,7 +36,9 @@ TYPES = st.sampled_from(["0", "2", "5"])
 @example("é" * 60, "2", 0o777, 0, 0, "b" * 100)
 @example("é" * 60, "2", 0o777, 0, 0, "b" * 101)
 @example("\udcff", "2", 0o777, 0, 0, "ü")
-def test_headers_equal_those_of_cpython(path: str, kind: tar.EntryType, mode: int, size: int, mtime: int, linkname: str) -> None:
+def test_headers_equal_those_of_cpython(
+    path: str, kind: tar.EntryType, mode: int, size: int, mtime: int, linkname: str
+) -> None:
     info = tarfile.TarInfo(path)
     info.type = kind.encode()
     info.mode = mode

@@ -125,7 +125,9 @@ def check_record(record: str, files: dict[str, bytes], site: str) -> None:
             assert digest == "sha256=" + encoded.decode().rstrip("=")
 
 
-def test_record_lists_what_the_wheel_forgot_and_forgets_what_it_lacks(store: Store, tmp_path: Path) -> None:
+def test_record_lists_what_the_wheel_forgot_and_forgets_what_it_lacks(
+    store: Store, tmp_path: Path
+) -> None:
     wheel = make_wheel(
         tmp_path,
         {"tiny.py": b"1\n", "forgotten.py": b"2\n"},
@@ -137,7 +139,9 @@ def test_record_lists_what_the_wheel_forgot_and_forgets_what_it_lacks(store: Sto
     check_record(found[f"{SITE}/tiny-1.0.dist-info/RECORD"].decode(), found, SITE)
 
 
-def test_a_wheels_own_installer_files_do_not_count(store: Store, tmp_path: Path) -> None:
+def test_a_wheels_own_installer_files_do_not_count(
+    store: Store, tmp_path: Path
+) -> None:
     wheel = make_wheel(
         tmp_path,
         {
@@ -163,7 +167,9 @@ def test_a_wheels_own_installer_files_do_not_count(store: Store, tmp_path: Path)
         ("/opt/my venv/bin/python", "#!/bin/sh"),
     ],
 )
-def test_shebangs_that_the_kernel_can_not_take_are_left_to_sh(path: str, first: str) -> None:
+def test_shebangs_that_the_kernel_can_not_take_are_left_to_sh(
+    path: str, first: str
+) -> None:
     assert scripts.shebang(path).split("\n")[0] == first
 
 
@@ -244,7 +250,9 @@ DATA = "tiny-1.0.data"
         ({"a.py": Zipped(data=b"x", method=99)}, "'a.py' can't be read: "),
     ],
 )
-def test_bad_wheels_are_refused(store: Store, tmp_path: Path, files: dict[str, bytes | Zipped], message: str) -> None:
+def test_bad_wheels_are_refused(
+    store: Store, tmp_path: Path, files: dict[str, bytes | Zipped], message: str
+) -> None:
     wheel = make_wheel(tmp_path, files)
 
     with pytest.raises(BuildFailedError) as caught:
@@ -295,7 +303,9 @@ def test_verify_accepts_what_can_be_installed(tmp_path: Path) -> None:
         ("a.py,md5=AAAA,1\n", "RECORD has a hash of kind 'md5' for 'a.py'"),
     ],
 )
-def test_verify_refuses_what_record_does_not_list(tmp_path: Path, record: str, message: str) -> None:
+def test_verify_refuses_what_record_does_not_list(
+    tmp_path: Path, record: str, message: str
+) -> None:
     wheel = make_wheel(tmp_path, {"a.py": b"x"}, record=record)
 
     with pytest.raises(BuildFailedError, match=message):
@@ -331,7 +341,7 @@ def test_the_environment_works_on_a_real_python(store: Store, tmp_path: Path) ->
         write_venv_layer(store, here, prefix, mtime=MTIME),
         install(store, wheel, prefix=prefix, python=here),
     ):
-        unpack = [
+        unpack: list[str | Path] = [
             "tar",
             "-xzf",
             store.blob_path(layer.digest),
@@ -389,7 +399,22 @@ def filename(wheel: dict[str, str]) -> str:
 
 #: Scripts (numpy, black, jupyter-core, pip), headers (greenlet), data files (ipykernel),
 #: rewritten scripts (jmespath), vendored trees (setuptools), namespace parts.
-NAMES = ["attrs", "black", "fastapi", "greenlet", "httpx", "ipykernel", "jmespath", "jupyter-core", "numpy", "pip", "setuptools", "six", "uvicorn", "zope-interface"]
+NAMES = [
+    "attrs",
+    "black",
+    "fastapi",
+    "greenlet",
+    "httpx",
+    "ipykernel",
+    "jmespath",
+    "jupyter-core",
+    "numpy",
+    "pip",
+    "setuptools",
+    "six",
+    "uvicorn",
+    "zope-interface",
+]
 
 
 @pytest.mark.index
@@ -401,7 +426,15 @@ def test_installed_files_equal_those_of_uv(store: Store, tmp_path: Path) -> None
     before = tree_of(venv)
     arguments = ["-q", "--no-deps", "--no-compile-bytecode", "--link-mode", "copy"]
     subprocess.run(
-        [*uv, "pip", "install", *arguments, "--python", venv / "bin/python", *wheels.values()],
+        [
+            *uv,
+            "pip",
+            "install",
+            *arguments,
+            "--python",
+            venv / "bin/python",
+            *wheels.values(),
+        ],
         check=True,
     )
     library = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}"

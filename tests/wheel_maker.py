@@ -10,7 +10,7 @@ import zlib
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 
 from imagekit.oci import gzip_members
@@ -39,8 +39,9 @@ class Zipped:
 
 
 def deflated(data: bytes) -> bytes:
-    """Return *data* as a raw deflate stream."""
-    return gzip_members.packed(data)[len(gzip_members.HEADER) : -8]
+    """Return *data* as a raw deflate stream; long data are not made smaller."""
+    encode = gzip_members.packed if len(data) < 1 << 16 else gzip_members.stored
+    return encode(data)[len(gzip_members.HEADER) : -8]
 
 
 def write_zip(path: Path, members: Iterable[tuple[str, Zipped]]) -> Path:
@@ -120,11 +121,13 @@ def distribution(
 ) -> Distribution:
     """Return what the file at *wheel* is in a plan."""
     name, version = wheel.name.split("-")[:2]
+    with wheel.open("rb") as file:
+        digest = file_digest(file, "sha256").hexdigest()
     return Distribution(
         name=name.replace("_", "-").lower(),
         version=version,
         filename=wheel.name,
-        sha256=sha256(wheel.read_bytes()).hexdigest(),
+        sha256=digest,
         size=wheel.stat().st_size,
         requested=requested,
         direct_url=direct_url,

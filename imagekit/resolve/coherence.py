@@ -32,11 +32,14 @@ class Resolver:
 
     Attributes:
         previous: the last resolutions of the image, none of which is needed.
+        reusable: whether they were for the same target; if not, they are good for
+            the versions that they name.
         upgrade: True to forget *previous*, or the names to forget.
     """
 
     asker: Asker
     previous: tuple[LayerResolution, ...] = ()
+    reusable: bool = True
     upgrade: bool | tuple[str, ...] = False
 
     def finish(
@@ -112,7 +115,7 @@ class Resolver:
         self, wanted: Wanted, before: Mapping[str, Pin]
     ) -> LayerResolution | None:
         """Return what the layer had the last time, if all of it may stay."""
-        if self.upgrade:
+        if self.upgrade or not self.reusable:
             return None
         lines = set(wanted.texts)
         for old in self.previous:
@@ -120,11 +123,10 @@ class Resolver:
                 continue
             if any(line.hashes for line in wanted.lines):
                 continue  # hashes may have changed, and must be looked at
+            if old.removed or set(old.added) & {*old.before, *before}:
+                continue  # what it replaced, it replaced for what was asked then
             same = {name: pin.choice for name, pin in before.items()}
-            if old.removed or set(old.added) & set(same):
-                if same == old.before:
-                    return old
-            elif old.before.items() <= same.items():
+            if old.before.items() <= same.items():
                 return old
         return None
 

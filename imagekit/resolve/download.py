@@ -72,15 +72,19 @@ class Wheels:
                 f"the wheel of {title} was built here, and is no longer in the store",
                 hint="build the image again",
             )
-        return self.fetch(
-            RemoteFile(
-                filename=distribution.filename,
-                url=distribution.url,
-                sha256=distribution.sha256,
-                size=distribution.size,
-                title=title,
-            )
-        )
+        return self.fetch(_remote(distribution, distribution.url))
+
+    def measure(self, distribution: Distribution) -> int:
+        """Return the bytes of the wheel: asked of its host, else by fetching it.
+
+        Raises:
+            DownloadError: it could not be asked for.
+        """
+        if distribution.url is not None:
+            size = self._fetcher.measure(_remote(distribution, distribution.url))
+            if size is not None:
+                return size
+        return self.path(distribution).stat().st_size
 
     def fetch_all(self, distributions: Iterable[Distribution], jobs: int = 2) -> None:
         """Fetch all that the store lacks, *jobs* at a time.
@@ -137,3 +141,13 @@ class Wheels:
             return self._store.add_wheel(path, file.sha256, file.filename)
         finally:
             path.unlink(missing_ok=True)
+
+
+def _remote(distribution: Distribution, url: str) -> RemoteFile:
+    return RemoteFile(
+        filename=distribution.filename,
+        url=url,
+        sha256=distribution.sha256,
+        size=distribution.size,
+        title=f"{distribution.name} {distribution.version}",
+    )

@@ -87,6 +87,27 @@ class Fetcher:
             self._download(file, target)
         target.flush()
 
+    def measure(self, file: RemoteFile) -> int | None:
+        """Return how many bytes *file* has, or None where its host does not tell.
+
+        Raises:
+            DownloadError: the host could not be asked.
+        """
+        if file.url.startswith("file:"):
+            path = Path(unquote(urlsplit(file.url).path))
+            return path.stat().st_size if path.is_file() else None
+        asked = {"Accept-Encoding": "identity", "Range": "bytes=0-0"}
+        reply = self._ask(file, asked)
+        try:
+            if reply.status == _PARTIAL:  # RFC 9110, "Content-Range"
+                total = (reply.header("Content-Range") or "").rpartition("/")[2]
+            else:
+                total = reply.header("Content-Length") or ""
+            known = reply.status in (_OK, _PARTIAL) and total.isdigit()
+            return int(total) if known else None
+        finally:
+            reply.close()
+
     def _download(self, file: RemoteFile, target: PartialFile) -> None:
         failed = 0
         while True:

@@ -7,6 +7,7 @@ import posixpath
 from dataclasses import dataclass
 from typing import assert_never
 
+from imagekit.builder import WheelSource
 from imagekit.contents import Contents, LayerContents
 from imagekit.errors import BaseUnsuitableError, ImageKitError
 from imagekit.image import Image
@@ -53,6 +54,7 @@ from imagekit.progress import Progress, TaskEnded, TaskStarted
 from imagekit.resolve.base import resolve_base
 from imagekit.resolve.python import Resolved, Target, resolve
 from imagekit.resolve.runtime_wheel import runtime_wheel
+from imagekit.resolve.sizes import with_sizes
 from imagekit.store import Store
 
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -71,6 +73,7 @@ class World:
 
     store: Store
     registries: Registries
+    wheels: WheelSource
     progress: Progress
     upgrade: bool | tuple[str, ...] = False
 
@@ -185,7 +188,9 @@ def _installs(
         ):
             found[id(item)] = _Install(
                 interpreter=interpreter,
-                distributions=result.distributions,
+                distributions=with_sizes(
+                    result.distributions, world.wheels, world.store
+                ),
                 removed=result.removed,
             )
     return found

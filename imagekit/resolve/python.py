@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from imagekit.canonical import fingerprint
 from imagekit.errors import ImageKitError
 from imagekit.layers import PythonLayer
 from imagekit.plan import Distribution
@@ -77,13 +78,14 @@ def resolve(
     digests = TreeDigests()
     wanted = tuple(_read(layer, digests) for layer in layers)
     settings = _settings(wanted)
+    wanted = tuple(map(_as_configured, wanted, settings))
     credentials = _credentials(wanted, settings)
     uv = uv or Uv(temporary=store.temporary())
     for item in wanted:
         if item.args.ignored:
             names = ", ".join(item.args.ignored)
             progress(Note(f"{names} in extra_args makes no difference to an image"))
-    keys = chain_keys(wanted, target, settings)
+    keys = chain_keys(wanted, target)
     history = Lineage(lineage, target, store)
     found = _known(store, keys) if not upgrade else []
     if len(found) < len(keys):
@@ -101,7 +103,10 @@ def resolve(
             refresh=upgrade is True,
         )
         resolver = Resolver(
-            asker=asker, previous=history.read(), upgrade=_normalized(upgrade)
+            asker=asker,
+            previous=history.read(),
+            reusable=history.is_for_target,
+            upgrade=_normalized(upgrade),
         )
         resolver.finish(found, keys, store)
     history.write(keys)
@@ -147,6 +152,12 @@ def _settings(wanted: Sequence[Wanted]) -> tuple[UserSettings, ...]:
         if item.folder not in known:
             known[item.folder] = user_settings(item.folder, os.environ)
     return tuple(known[item.folder] for item in wanted)
+
+
+def _as_configured(wanted: Wanted, user: UserSettings) -> Wanted:
+    """Return *wanted* with what the user's configuration adds to its identity."""
+    rest = fingerprint("configured-layer", (wanted.rest, user.identity))
+    return replace(wanted, rest=rest)
 
 
 def _credentials(

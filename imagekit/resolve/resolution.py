@@ -8,7 +8,6 @@ from typing import Any
 
 from imagekit.canonical import fingerprint
 from imagekit.resolve.credentials import redact
-from imagekit.resolve.indexes import UserSettings
 from imagekit.resolve.pins import Pin, pin_from_record, pin_record
 from imagekit.resolve.target import Target
 from imagekit.resolve.wanted import Wanted
@@ -46,15 +45,13 @@ class LayerResolution:
         return {**kept, **self.added}
 
 
-def chain_keys(
-    wanted: Sequence[Wanted], target: Target, settings: Sequence[UserSettings]
-) -> tuple[str, ...]:
+def chain_keys(wanted: Sequence[Wanted], target: Target) -> tuple[str, ...]:
     """Return a key a layer, which covers that layer and all before it."""
     keys: list[str] = []
     key = fingerprint("resolution", (_FORMAT, target.identity))
-    for item, user in zip(wanted, settings, strict=True):
+    for item in wanted:
         lines = tuple((redact(line.text), line.hashes) for line in item.lines)
-        key = fingerprint("resolution", (key, item.rest, lines, user.identity))
+        key = fingerprint("resolution", (key, item.rest, lines))
         keys.append(key)
     return tuple(keys)
 
@@ -93,7 +90,8 @@ class Lineage:
 
     Args:
         name: what tells images apart.
-        target: a resolution for another target is none that could be kept.
+        target: what the image is resolved for now.
+        store: where records are.
     """
 
     def __init__(self, name: str, target: Target, store: Store) -> None:
@@ -103,9 +101,14 @@ class Lineage:
 
     def read(self) -> tuple[LayerResolution, ...]:
         """Return the resolutions of its layers; empty where there are none."""
-        record = self._record()
-        found = [read_resolution(self._store, key) for key in record["keys"]]
+        keys = self._record().get("keys", ())
+        found = [read_resolution(self._store, key) for key in keys]
         return tuple(item for item in found if item is not None)
+
+    @property
+    def is_for_target(self) -> bool:
+        """Whether the last resolution was for the very same target."""
+        return bool(self._record().get("target") == self._target)
 
     def write(self, keys: tuple[str, ...]) -> None:
         """Note that *keys* are the image's resolutions now."""
@@ -115,10 +118,6 @@ class Lineage:
 
     def _record(self) -> dict[str, Any]:
         record = self._store.read_record("lineages", self._key)
-        if (
-            record is None
-            or record.get("format") != _FORMAT
-            or record.get("target") != self._target
-        ):
-            return {"keys": []}
+        if record is None or record.get("format") != _FORMAT:
+            return {}
         return dict(record)
