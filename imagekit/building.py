@@ -17,6 +17,7 @@ from imagekit.contents import (
 )
 from imagekit.errors import DefinitionError, ImageKitError, RegistryError
 from imagekit.image import Image
+from imagekit.layers import PipPackages, Requirements, UVProject, UVScript
 from imagekit.platform import Platform
 from imagekit.progress import Note, Progress, TaskEnded, TaskStarted, silent
 from imagekit.reference import Reference, check_registry, check_tag
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from imagekit.builder import BuilderContext, Built
     from imagekit.oci.registry import Registries
     from imagekit.plan import Plan
+    from imagekit.resolve.credentials import Credentials
     from imagekit.store import Store
 
 __all__ = ["BuildOptions", "BuildResult", "build", "build_image"]
@@ -253,10 +255,24 @@ def make_context(job: Job, store: Store, registries: Registries) -> BuilderConte
     return BuilderContext(
         store=store,
         registries=registries,
-        wheels=Wheels(store, progress=job.progress, ca_bundle=job.settings.ca_bundle),
+        wheels=Wheels(
+            store,
+            credentials=lambda: _credentials(job),
+            progress=job.progress,
+            ca_bundle=job.settings.ca_bundle,
+        ),
         progress=job.progress,
         jobs=job.settings.jobs,
         remote=job.settings.remote,
+    )
+
+
+def _credentials(job: Job) -> Credentials:
+    from imagekit.resolve.python import credentials_for  # noqa: PLC0415
+
+    python = (PipPackages, Requirements, UVProject, UVScript)
+    return credentials_for(
+        tuple(layer for layer in job.image.layers if isinstance(layer, python))
     )
 
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, assert_never
 
 from imagekit import ignore, sources
@@ -36,6 +36,7 @@ from imagekit.layers import (
     Layer,
     LayoutBase,
     PipPackages,
+    PythonLayer,
     Requirements,
     Runtime,
     SourceFile,
@@ -52,6 +53,7 @@ from imagekit.sources import Tree
 
 if TYPE_CHECKING:
     from imagekit.image import Image
+    from imagekit.python_inputs.script_header import ScriptHeader
     from imagekit.stat_index import StatIndex
 
 #: Debian release of the default base; a change is a new identity for its images.
@@ -277,21 +279,10 @@ def _read(
                 return LayerContents(
                     layer=layer, tree=None if layer.version else runtime_tree()
                 )
-            case Requirements():
-                return LayerContents(layer=layer, reads=_read_requirements(layer))
-            case UVProject():
-                return LayerContents(layer=layer, reads=_read_project(layer))
-            case UVScript():
-                text = _script_header(layer.script)
-                return LayerContents(layer=layer, reads=(("header", _sha256(text)),))
-            case (
-                PipPackages()
-                | AptPackages()
-                | Commands()
-                | DockerIgnore()
-                | Env()
-                | WorkDir()
-            ):
+            case PipPackages() | Requirements() | UVProject() | UVScript():
+                reads = (*_python_reads(layer), *_option_reads(layer))
+                return LayerContents(layer=layer, reads=tuple(sorted(reads)))
+            case AptPackages() | Commands() | DockerIgnore() | Env() | WorkDir():
                 return LayerContents(layer=layer)
             case _:
                 assert_never(layer)
@@ -316,6 +307,41 @@ def _read_folder(
     return tree.below(name)
 
 
+def _python_reads(layer: PythonLayer) -> tuple[tuple[str, str], ...]:
+    match layer:
+        case PipPackages():
+            return _read_packages(layer)
+        case Requirements():
+            return _read_requirements(layer)
+        case UVProject():
+            return _read_project(layer)
+        case UVScript():
+            header = _script_header(layer.script)
+            local = _digests(header.files, header.folders)
+            return (("header", _sha256(header.text)), *local)
+        case _:
+            assert_never(layer)
+
+
+def _read_packages(layer: PipPackages) -> tuple[tuple[str, str], ...]:
+    """Return local projects and archives; most packages are none."""
+    suspects = [text for text in layer.packages if "/" in text or text[0] == "."]
+    if not suspects:
+        return ()
+    from imagekit.python_inputs.local_path import local_requirement  # noqa: PLC0415
+
+    folder = Path(layer.origin.folder)
+    found = [
+        (text, local)
+        for text in suspects
+        if (local := local_requirement(text, folder)) is not None
+    ]
+    return _digests(
+        tuple((text, str(local.path)) for text, local in found if local.is_archive),
+        tuple((text, str(local.path)) for text, local in found if not local.is_archive),
+    )
+
+
 def _read_requirements(layer: Requirements) -> tuple[tuple[str, str], ...]:
     from imagekit.python_inputs.requirements_file import (  # noqa: PLC0415
         read_requirements,
@@ -331,6 +357,22 @@ def _read_project(layer: UVProject) -> tuple[tuple[str, str], ...]:
     lock = layer.uvlock.location if layer.uvlock else None
     found = read_project(layer.pyproject.location, lock, layer.mode)
     return _digests(found.files, found.folders)
+
+
+def _option_reads(layer: PythonLayer) -> tuple[tuple[str, str], ...]:
+    """Return the files that ``extra_args`` name, such as constraints."""
+    if not layer.options.extra_args:
+        return ()
+    from imagekit.python_inputs.install_args import (  # noqa: PLC0415
+        parse_extra_args,
+    )
+
+    found = parse_extra_args(
+        layer.options.extra_args,
+        folder=layer.origin.folder,
+        project=isinstance(layer, UVProject),
+    )
+    return _digests(found.files, ())
 
 
 def _digests(
@@ -390,10 +432,10 @@ def _python(image: Image) -> tuple[int, int] | None:
     return python_for_script(header, image.requested_python, sys.version_info[:2])
 
 
-def _script_header(script: SourcePath) -> str:
+def _script_header(script: SourcePath) -> ScriptHeader:
     from imagekit.python_inputs.script_header import parse_script  # noqa: PLC0415
 
-    return parse_script(_text(script.location), name=script.location).text
+    return parse_script(_text(script.location), name=script.location)
 
 
 def _layout_digest(base: LayoutBase) -> str:
@@ -463,9 +505,11 @@ def _key(contents: LayerContents) -> tuple[object, ...]:
             return (layer.kind, layer.version, tree.digest if tree else None)
         case Requirements() | UVScript():
             return (layer.kind, layer.options, contents.reads)
+        case PipPackages():
+            return (layer.kind, layer.packages, layer.options, contents.reads)
         case UVProject():
             return (layer.kind, layer.mode, layer.options, contents.reads)
-        case PipPackages() | AptPackages() | Commands() | Env() | WorkDir():
+        case AptPackages() | Commands() | Env() | WorkDir():
             return (layer.kind, layer)
         case DockerIgnore():
             return (layer.kind,)

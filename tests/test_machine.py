@@ -140,6 +140,7 @@ def test_deleted_bridge_is_gone(engine: Engine) -> None:
     with contextlib.ExitStack() as stack:
         bridge = Bridge(packages.environment(root))
         stack.callback(bridge.delete)
+        bridge.make()
         made = _links()
 
     assert bridge.name in made

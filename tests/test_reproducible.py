@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -105,18 +105,19 @@ VARIATIONS = {
 
 
 def write_project(folder: Path, how: Variation) -> Path:
-    made: list[tuple[str, Callable[[Path], object]]] = []
-    for name, text in (FILES | (NOISE if how.noise else {})).items():
-        made.append((name, lambda path, text=text: path.write_text(text, "utf-8")))
-    for name, target in LINKS.items():
-        made.append((name, lambda path, target=target: path.symlink_to(target)))
-    made.extend((name, Path.mkdir) for name in FOLDERS)
+    files = FILES | (NOISE if how.noise else {})
+    names = sorted((*files, *LINKS, *FOLDERS), reverse=how.reverse)
     before = os.umask(how.umask)
     try:
-        for name, make in sorted(made, reverse=how.reverse):
+        for name in names:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            make(path)
+            if name in LINKS:
+                path.symlink_to(LINKS[name])
+            elif name in files:
+                path.write_text(files[name], "utf-8")
+            else:
+                path.mkdir()
     finally:
         os.umask(before)
     for name in EXECUTABLE:
@@ -219,13 +220,11 @@ def other_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     environ = index_variables(
         Indexes(), user_settings(str(ROOT), os.environ), os.environ
     )
+    install = ("pip", "install", "--python", str(python))
     for words in (
         ("venv", "--python", str(found), str(folder)),
         # The checkout may have changed since uv last made a wheel of it.
-        *(
-            ("pip", "install", "--python", str(python), *words, str(ROOT))
-            for words in (["--refresh-package", "imagekit"],)
-        ),
+        (*install, "--refresh-package", "imagekit", str(ROOT)),
     ):
         done = subprocess.run(
             [sys.executable, "-m", "uv", "--quiet", *words],
@@ -255,12 +254,10 @@ def test_from_scratch_the_digest_is_the_same(
 
 
 def test_the_first_build_is_what_it_should_be(first: dict[str, Any]) -> None:
-    titles = {(layer["platform"], layer["title"]) for layer in first["layers"]}
     names = {
-        (platform, word)
-        for platform, title in titles
-        for part in title.split(", ")
-        for word in part.split()[:1]
+        (layer["platform"], part.partition(" ")[0])
+        for layer in first["layers"]
+        for part in layer["title"].split(", ")
     }
 
     assert first["platforms"] == ["linux/amd64", "linux/arm64"]
@@ -280,7 +277,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 def test_what_counts_changes_the_digest(
     change: Callable[[Path], object], first: dict[str, Any], builds: Builds
 ) -> None:
-    found = builds(replace(Variation(), umask=0o022), Path(sys.executable), change=change)
+    found = builds(Variation(), Path(sys.executable), change=change)
 
     assert found["digest"] != first["digest"]
     assert found["uri"] != first["uri"]

@@ -51,7 +51,7 @@ from imagekit.plan import (
 )
 from imagekit.platform import Platform
 from imagekit.progress import Progress, TaskEnded, TaskStarted
-from imagekit.resolve.base import resolve_base
+from imagekit.resolve.base import resolve_bases
 from imagekit.resolve.python import Resolved, Target, resolve
 from imagekit.resolve.runtime_wheel import runtime_wheel
 from imagekit.resolve.sizes import with_sizes
@@ -85,39 +85,43 @@ def make_plan(image: Image, contents: Contents, world: World) -> Plan:
         PlanError: something that it needs can't be found or does not fit together.
         RegistryError: the base's registry failed.
     """
+    platforms = tuple(map(Platform.parse, contents.platform))
+    if isinstance(image.base, DockerfileBase):
+        step = _dockerfile_step(image.base, contents)
+        plans = [PlatformPlan(platform=p, base=None, steps=(step,)) for p in platforms]
+    else:
+        bases = _pin_bases(image, contents, platforms, world)
+        plans = [_plan_platform(image, contents, base, world) for base in bases]
     return Plan(
         identifier=image.identifier,
         content_id=contents.content_id,
-        platforms=tuple(
-            _plan_platform(image, contents, Platform.parse(text), world)
-            for text in contents.platform
-        ),
+        platforms=tuple(plans),
         created=contents.created,
     )
 
 
+def _dockerfile_step(base: DockerfileBase, contents: Contents) -> BuildDockerfile:
+    assert contents.context is not None
+    return BuildDockerfile(
+        file=posixpath.basename(base.file.location),
+        context=contents.context,
+        origin=base.origin,
+    )
+
+
 def _plan_platform(
-    image: Image, contents: Contents, platform: Platform, world: World
+    image: Image, contents: Contents, base: BaseImage, world: World
 ) -> PlatformPlan:
-    if isinstance(image.base, DockerfileBase):
-        assert contents.context is not None
-        build = BuildDockerfile(
-            file=posixpath.basename(image.base.file.location),
-            context=contents.context,
-            origin=image.base.origin,
-        )
-        return PlatformPlan(platform=platform, base=None, steps=(build,))
-    base = _pin_base(image, contents, platform, world)
     steps = _Steps(base=base, debian=isinstance(image.base, DebianBase))
     installs = _installs(image, contents, base, world)
     for item in contents.layers:
         steps.add(item, installs.get(id(item)))
-    return PlatformPlan(platform=platform, base=base, steps=tuple(steps.steps))
+    return PlatformPlan(platform=base.platform, base=base, steps=tuple(steps.steps))
 
 
-def _pin_base(
-    image: Image, contents: Contents, platform: Platform, world: World
-) -> BaseImage:
+def _pin_bases(
+    image: Image, contents: Contents, platforms: tuple[Platform, ...], world: World
+) -> tuple[BaseImage, ...]:
     base: ImageBase | LayoutBase
     match image.base:
         case DebianBase():
@@ -129,17 +133,20 @@ def _pin_base(
             raise AssertionError("a Dockerfile has no base to pin")
         case _:
             assert_never(image.base)
-    task = f"base:{platform}"
-    world.progress(TaskStarted(task, f"base {contents.base} {platform}", "resolve"))
-    found = resolve_base(
+    world.progress(TaskStarted("base", f"base {contents.base}", "resolve"))
+    first = image.layers[0].origin if image.layers else None
+    found = resolve_bases(
         base,
-        platform,
+        platforms,
         registries=world.registries,
         store=world.store,
         need_python=_needs_python(image),
         python=contents.python,
+        # Without files of ours there is nothing that a link could lead astray.
+        need_links=not all(isinstance(layer, Env) for layer in image.layers),
+        origin=str(first) if first else None,
     )
-    world.progress(TaskEnded(task, detail=str(found.manifest)[:19]))
+    world.progress(TaskEnded("base", detail=str(found[0].manifest)[:19]))
     return found
 
 
