@@ -191,11 +191,15 @@ def _explained(image: Image, read: Callable[[], Contents]) -> Contents:
 
 def _run(job: Job) -> BuildResult:
     from imagekit.existence import check_outputs  # noqa: PLC0415
-    from imagekit.store import Store  # noqa: PLC0415
+    from imagekit.store import Store, full_disks  # noqa: PLC0415
 
     check_outputs(job.options.outputs)
     store = Store(job.settings.cache_dir)
-    with store.in_use(), make_registries(job.settings, job.progress) as registries:
+    with (
+        full_disks(store.root),
+        store.in_use(),
+        make_registries(job.settings, job.progress) as registries,
+    ):
         if job.pushes and not job.options.force:
             found = _existing(job, registries)
             if found is not None and not job.options.outputs:

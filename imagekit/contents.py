@@ -45,7 +45,7 @@ from imagekit.layers import (
     UVScript,
     WorkDir,
 )
-from imagekit.origin import SourcePath
+from imagekit.origin import Origin, SourcePath
 from imagekit.reference import Reference, check_repository
 from imagekit.runtime_files import checkout_fault, runtime_tree
 from imagekit.settings import Settings, load_settings
@@ -125,13 +125,14 @@ def read_contents(image: Image, *, index: StatIndex | None = None) -> Contents:
     """
     rules = _ignore_rules(image)
     context = dockerfile = None
-    if isinstance(image.base, DockerfileBase):
-        with _at(str(image.base.origin)):
+    with _at(image.base.origin):
+        base, base_key, python = base_reference(image), _base_key(image), _python(image)
+        if isinstance(image.base, DockerfileBase):
             context, dockerfile = _read_context(image.base.file, index)
     return Contents(
-        base=base_reference(image),
-        base_key=_base_key(image),
-        python=_python(image),
+        base=base,
+        base_key=base_key,
+        python=python,
         platform=image.platform,
         layers=tuple(_read(layer, rules, index) for layer in image.layers),
         context=context,
@@ -233,23 +234,7 @@ def validate(image: Image) -> None:
 
     if not is_existing(image):
         attempt(lambda: repository_name(image))
-    attempt(lambda: base_reference(image))
-    if isinstance(image.base, ImageBase) and not image.base.reference.startswith(
-        "docker-daemon:"
-    ):
-        reference = image.base.reference
-        attempt(lambda: Reference.parse(reference))
-    if isinstance(image.base, LayoutBase):
-        layout = image.base
-        attempt(lambda: _layout_digest(layout))
-    if isinstance(image.base, DockerfileBase):
-        file, origin = image.base.file, str(image.base.origin)
-
-        def read_context() -> None:
-            with _at(origin):
-                _read_context(file, None)
-
-        attempt(read_context)
+    attempt(lambda: _check_base(image))
     rules = attempt(lambda: _ignore_rules(image))
     for layer in image.layers:
         attempt(lambda layer=layer: _read(layer, rules, None))  # type: ignore[misc]
@@ -261,10 +246,27 @@ def validate(image: Image) -> None:
 # Reading --------------------------------------------------------------------------
 
 
+def _check_base(image: Image) -> None:
+    base = image.base
+    with _at(base.origin):
+        match base:
+            case DebianBase():
+                base_reference(image)
+            case ImageBase():
+                if not base.reference.startswith("docker-daemon:"):
+                    Reference.parse(base.reference)
+            case LayoutBase():
+                _layout_digest(base)
+            case DockerfileBase():
+                _read_context(base.file, None)
+            case _:
+                assert_never(base)
+
+
 def _read(
     layer: Layer, rules: ignore.IgnoreRules | None, index: StatIndex | None
 ) -> LayerContents:
-    with _at(str(layer.origin)):
+    with _at(layer.origin):
         match layer:
             case SourceFile():
                 tree = sources.single_file(layer.src.location, _file_name(layer))
@@ -408,7 +410,7 @@ def _ignore_rules(image: Image) -> ignore.IgnoreRules | None:
     rules = None
     for layer in image.layers:
         if isinstance(layer, DockerIgnore):
-            with _at(str(layer.origin)):
+            with _at(layer.origin):
                 rules = _rules_of(layer.path.location)
     return rules
 
@@ -479,11 +481,11 @@ def _created() -> int:
 
 
 @contextmanager
-def _at(origin: str) -> Iterator[None]:
+def _at(origin: Origin | None) -> Iterator[None]:
     try:
         yield
     except ImageKitError as error:
-        error.at(origin)
+        error.at(str(origin) if origin else None)
         raise
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from imagekit.builder import BuilderContext, Built, BuiltImage
 from imagekit.digest import Digest
-from imagekit.errors import StoreError
+from imagekit.errors import AuthenticationError, LayoutError, StoreError
 from imagekit.oci import model
 from imagekit.oci.layout import Layout, write_layout
-from imagekit.oci.push import PushBlob, PushManifest, push
+from imagekit.oci.push import PushBlob, PushManifest, PushReport, push
 from imagekit.oci.repository import Repository
 from imagekit.plan import BaseImage, LayoutSource, Plan, RegistrySource
 from imagekit.platform import Platform
@@ -20,6 +20,9 @@ from imagekit.progress import TaskEnded, TaskStarted
 from imagekit.push_memory import PushMemory
 from imagekit.reference import Reference
 from imagekit.store import Store
+
+#: What can be done where an output can't be written.
+_ELSEWHERE = "free some space there, or name another place that can be written"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,12 +142,21 @@ def _write(
     kind, _, path = output.partition(":")
     tags = tuple(item.tag for item in references if item.tag)
     if kind == "oci":
-        write_layout(path, _root(built), blobs.content, tags=tags)
+        _lay_out(path, built, blobs, tags)
     elif kind == "tar":
         _save(Path(path), built, blobs, references)
     else:
         _load(built, blobs, references, context)
     context.progress(TaskEnded(task))
+
+
+def _lay_out(path: str, built: Built, blobs: _Blobs, tags: tuple[str, ...]) -> None:
+    try:
+        write_layout(path, _root(built), blobs.content, tags=tags)
+    except LayoutError as error:
+        if isinstance(error.__cause__, OSError):
+            error.hint = error.hint or _ELSEWHERE
+        raise
 
 
 def _save(
@@ -161,7 +173,9 @@ def _save(
             platform=_preferred(built),
         )
     except OSError as error:
-        raise StoreError(f"can't write {str(path)!r}: {error.strerror}") from error
+        raise StoreError(
+            f"can't write to {str(path)!r}: {error.strerror}", hint=_ELSEWHERE
+        ) from error
 
 
 def _load(
@@ -206,18 +220,35 @@ def _push(
         _push_manifest(image, blobs, repository, memory, context.store)
         for image in built.images
     )
-    report = push(
-        repository,
-        manifests,
-        built.index,
-        model.INDEX,
-        tuple(item.tag for item in references if item.tag),
-        proven=memory.manifests,
-        known=memory.blobs,
-        progress=context.progress,
-    )
+
+    def send(manifests: tuple[PushManifest, ...]) -> PushReport:
+        return push(
+            repository,
+            manifests,
+            built.index,
+            model.INDEX,
+            tuple(item.tag for item in references if item.tag),
+            proven=memory.manifests,
+            known=memory.blobs,
+            progress=context.progress,
+        )
+
+    try:
+        report = send(manifests)
+    except AuthenticationError:
+        plain = tuple(map(_without_mounts, manifests))
+        if plain == manifests:
+            raise
+        # Some registries give no token at all if it is to open a repository, to mount
+        # from, that is closed to this login.
+        report = send(plain)
     memory.remember(manifests)
     return report.bytes_uploaded
+
+
+def _without_mounts(manifest: PushManifest) -> PushManifest:
+    blobs = tuple(replace(blob, mount_from=()) for blob in manifest.blobs)
+    return replace(manifest, blobs=blobs)
 
 
 def _push_manifest(

@@ -111,12 +111,13 @@ class Image:
         Raises:
             DefinitionError: an argument can't mean anything.
         """
+        origin = caller()
         runtime = Runtime(
             version=flyte_version.removeprefix("v") if flyte_version else None,
-            origin=caller(),
+            origin=origin,
         )
         return cls._new(
-            base=DebianBase(),
+            base=DebianBase(origin=origin),
             layers=(runtime,) if install_flyte else (),
             registry=arguments.registry(registry),
             name=DEFAULT_NAME if name is None else arguments.name(name),
@@ -137,12 +138,15 @@ class Image:
                 ``docker-daemon:NAME`` for an image of the local engine.
         """
         image_uri = arguments.text("the reference of an image", image_uri)
+        origin = caller()
         base: Base
         if image_uri.startswith("oci:"):
             path, reference = arguments.layout_reference(image_uri.removeprefix("oci:"))
-            base = LayoutBase(path=SourcePath.of(path, caller()), reference=reference)
+            base = LayoutBase(
+                path=SourcePath.of(path, origin), reference=reference, origin=origin
+            )
         else:
-            base = ImageBase(reference=image_uri)
+            base = ImageBase(reference=image_uri, origin=origin)
         return cls._new(
             base=base,
             layers=(),
@@ -211,7 +215,7 @@ class Image:
             origin=origin,
         )
         return cls._new(
-            base=DebianBase(script=path),
+            base=DebianBase(script=path, origin=origin),
             layers=(Runtime(origin=origin), layer),
             registry=arguments.registry(registry),
             name=arguments.name(name),

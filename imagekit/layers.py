@@ -192,6 +192,7 @@ class DebianBase:
     kind: ClassVar[str] = "debian-base"
 
     script: SourcePath | None = None
+    origin: Origin | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +202,7 @@ class ImageBase:
     kind: ClassVar[str] = "image-base"
 
     reference: str
+    origin: Origin | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +218,7 @@ class LayoutBase:
 
     path: SourcePath
     reference: str | None = None
+    origin: Origin | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

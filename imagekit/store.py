@@ -46,7 +46,8 @@ class BlobWriter:
         self.size = 0
 
     def __enter__(self) -> Self:
-        descriptor, name = tempfile.mkstemp(dir=self._temporary, prefix="blob-")
+        with _disk_errors(self._temporary):
+            descriptor, name = tempfile.mkstemp(dir=self._temporary, prefix="blob-")
         self._name = Path(name)
         self._file = os.fdopen(descriptor, "wb")
         return self
@@ -151,7 +152,9 @@ class Store:
     def write_record(self, kind: str, key: str, value: Any) -> None:
         """Write a JSON record; what it names must be in the store already."""
         folder = self._made(self.root / "records" / kind)
-        descriptor, name = tempfile.mkstemp(dir=self.temporary(), prefix="record-")
+        temporary = self.temporary()
+        with _disk_errors(temporary):
+            descriptor, name = tempfile.mkstemp(dir=temporary, prefix="record-")
         try:
             with _disk_errors(folder), os.fdopen(descriptor, "w") as file:
                 json.dump(value, file, sort_keys=True)
@@ -179,7 +182,9 @@ class Store:
     @contextmanager
     def _locked(self, mode: int) -> Iterator[None]:
         path = self._made(self.root) / "lock"
-        with path.open("a") as file:
+        with _disk_errors(path):
+            file = path.open("a")
+        with file:
             fcntl.flock(file, mode)
             try:
                 yield
@@ -193,16 +198,36 @@ class Store:
 
 
 @contextmanager
+def full_disks(path: Path) -> Iterator[None]:
+    """Turn what a full disk does to whoever writes below *path* into StoreError."""
+    try:
+        yield
+    except OSError as error:
+        if not _is_full(error):
+            raise
+        raise _unwritable(path, error) from error
+
+
+@contextmanager
 def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        what = "the disk is full" if full else error.strerror or str(error)
-        raise StoreError(
-            f"can't write to {path}: {what}",
+        raise _unwritable(path, error) from error
+
+
+def _is_full(error: OSError) -> bool:
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _unwritable(path: Path, error: OSError) -> StoreError:
+    if _is_full(error):
+        return StoreError(
+            f"can't write to {str(path)!r}: the disk is full",
             hint="free some space with 'imagekit cache gc', or set IMAGEKIT_CACHE_DIR "
-            "to a folder with room"
-            if full
-            else "set IMAGEKIT_CACHE_DIR to a folder that can be written",
-        ) from error
+            "to a folder with room",
+        )
+    return StoreError(
+        f"can't write to {str(path)!r}: {error.strerror or error}",
+        hint="set IMAGEKIT_CACHE_DIR to a folder that can be written",
+    )

@@ -70,6 +70,7 @@ def list_items(store: Store) -> tuple[Item, ...]:
         *_blobs(store, titles, made, used),
         *_files(store.root / "wheels", "wheel"),
         *_files(store.root / "tmp", "unfinished"),
+        *_empty_folders(store.root / "tmp"),
     ]
     return tuple(sorted(items, key=lambda item: (item.used, item.name)))
 
@@ -170,6 +171,19 @@ def _files(folder: Path, kind: ItemKind) -> Iterator[Item]:
                 size=status[0],
                 used=status[1],
                 title=path.name if wheel else "",
+            )
+
+
+def _empty_folders(folder: Path) -> Iterator[Item]:
+    for path in sorted(folder.rglob("*")):
+        status = _status(path)
+        try:
+            empty = not os.listdir(path)
+        except OSError:
+            continue  # a file, or gone
+        if empty and status is not None:
+            yield Item(
+                kind="unfinished", path=path, name=path.name, size=0, used=status[1]
             )
 
 

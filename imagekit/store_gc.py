@@ -155,7 +155,10 @@ def _busy(store: Store) -> bool:
 
 def _remove(item: Item, root: Path) -> None:
     try:
-        item.path.unlink(missing_ok=True)
+        if item.path.is_dir() and not item.path.is_symlink():
+            item.path.rmdir()
+        else:
+            item.path.unlink(missing_ok=True)
         folder = item.path.parent
         # A wheel has a folder of its own; what was unpacked in tmp has some.
         while item.kind in ("wheel", "unfinished") and folder.parent != root:

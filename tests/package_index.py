@@ -14,7 +14,7 @@ import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -237,6 +237,11 @@ def serve(login: tuple[str, str] | None = None) -> Iterator[PackageIndex]:
 class _Handler(BaseHTTPRequestHandler):
     shared: PackageIndex
     protocol_version = "HTTP/1.1"
+
+    def handle(self) -> None:
+        # Clients may break off as servers may.
+        with suppress(ConnectionError):
+            super().handle()
 
     def do_GET(self) -> None:
         index = self.shared

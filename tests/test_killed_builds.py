@@ -235,6 +235,8 @@ def test_gc_removes_what_a_killed_build_left_and_nothing_that_is_needed(
     process.kill()
     process.communicate()
     left = list(temporary.iterdir())
+    # What a build leaves that is killed before it has written its first question to uv.
+    (temporary / "uv-left" / "0").mkdir(parents=True)
 
     project.build("pushed.py", *delivery, store=store)
     collected = output_of(project.start("cache", "gc", store=store))

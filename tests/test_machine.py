@@ -135,6 +135,20 @@ def test_stopped_registry_leaves_no_file_and_no_listener(
 
 
 @pytest.mark.engine
+def test_removed_run_folder_is_gone_though_something_is_mounted_in_it(
+    engine: Engine,
+) -> None:
+    folder = RunFolder()
+    mounted = folder.short / "mounted"
+    mounted.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", str(mounted)], check=True)
+
+    folder.remove()
+
+    assert not folder.short.exists()
+
+
+@pytest.mark.engine
 def test_deleted_bridge_is_gone(engine: Engine) -> None:
     root = packages.unpacked("engine")
     with contextlib.ExitStack() as stack:

@@ -23,7 +23,8 @@ from imagekit.store import Store
 from imagekit_oci import inflate
 from imagekit_oci.layer_writer import FORMAT
 from imagekit_oci.venv_layer import venv_layer_key, write_venv_layer
-from imagekit_oci.wheel_layer import overlaps, wheel_layer_key, write_wheel_layer
+from imagekit_oci.wheel_layer import overlaps, write_wheel_layer
+from imagekit_oci.wheel_layer_key import wheel_layer_key
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden" / "layers.json"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 from typing import assert_never
 
 from imagekit.builder import (
@@ -14,7 +13,6 @@ from imagekit.builder import (
     BuiltLayer,
     LayerForecast,
 )
-from imagekit.digest import Digest
 from imagekit.errors import UnsupportedLayerError
 from imagekit.oci import model
 from imagekit.plan import (
@@ -24,7 +22,6 @@ from imagekit.plan import (
     Distribution,
     InstallAptPackages,
     InstallDistributions,
-    LayerDescriptor,
     Plan,
     PlatformPlan,
     RunCommands,
@@ -32,11 +29,9 @@ from imagekit.plan import (
     SetWorkdir,
     Step,
 )
-from imagekit.progress import TaskEnded, TaskStarted
-from imagekit.store import Store
 from imagekit_oci import documents
 from imagekit_oci.layer_jobs import LayerJob, layer_jobs
-from imagekit_oci.verify import verify_wheel
+from imagekit_oci.layer_pool import LayerPool, known_layer
 
 #: Fetches wait on the network, not on a core.
 _FETCHES = 8
@@ -76,7 +71,7 @@ class OCIBuilder:
             ThreadPoolExecutor(_FETCHES, "imagekit-fetch") as fetches,
             ThreadPoolExecutor(self._context.jobs, "imagekit-layer") as pool,
         ):
-            made = _Made(self._context, fetches, pool)
+            made = LayerPool(self._context, plan, fetches, pool)
             started = [
                 (platform, jobs, made.start(jobs))
                 for platform in plan.platforms
@@ -156,99 +151,6 @@ class OCIBuilder:
             config_size=len(config),
             layers=(*base, *layers),
         )
-
-
-class _Made:
-    """Makes each layer once, however many platforms ask for it."""
-
-    def __init__(
-        self,
-        context: BuilderContext,
-        fetches: ThreadPoolExecutor,
-        pool: ThreadPoolExecutor,
-    ) -> None:
-        self._context = context
-        self._fetches = fetches
-        self._pool = pool
-        self._layers: dict[str, Future[BuiltLayer]] = {}
-        self._wheels: dict[str, Future[object]] = {}
-
-    def start(self, jobs: tuple[LayerJob, ...]) -> list[Future[BuiltLayer]]:
-        # Big layers first, so that no core is left with a giant at the end.
-        for job in sorted(jobs, key=lambda job: -job.size):
-            if job.key not in self._layers:
-                self._layers[job.key] = self._start(job)
-        return [self._layers[job.key] for job in jobs]
-
-    def _start(self, job: LayerJob) -> Future[BuiltLayer]:
-        known = known_layer(self._context.store, job)
-        if known is not None:
-            done: Future[BuiltLayer] = Future()
-            done.set_result(known)
-            return done
-        waits = [self._fetch(item) for item in job.distributions]
-        return self._pool.submit(self._make, job, waits)
-
-    def _fetch(self, distribution: Distribution) -> Future[object]:
-        found = self._wheels.get(distribution.sha256)
-        if found is None:
-            found = self._fetches.submit(self._verified, distribution)
-            self._wheels[distribution.sha256] = found
-        return found
-
-    def _verified(self, distribution: Distribution) -> Path:
-        """Return the wheel, checked completely the first time that it is used."""
-        path = self._context.wheels.path(distribution)
-        store = self._context.store
-        if store.read_record("verified", distribution.sha256) is None:
-            verify_wheel(path)
-            store.write_record("verified", distribution.sha256, path.name)
-        return path
-
-    def _make(self, job: LayerJob, waits: list[Future[object]]) -> BuiltLayer:
-        for wait in waits:
-            wait.result()
-        task = f"layer:{job.key}"
-        self._context.progress(TaskStarted(task, job.title, "build", job.size or None))
-        try:
-            descriptor = job.make(self._context.wheels.path)
-        except BaseException:
-            self._context.progress(TaskEnded(task, "failed"))
-            raise
-        self._context.store.write_record(
-            "layers",
-            job.key,
-            {
-                "media_type": descriptor.media_type,
-                "digest": str(descriptor.digest),
-                "size": descriptor.size,
-                "diff_id": str(descriptor.diff_id),
-                "title": job.title,
-            },
-        )
-        self._context.progress(TaskEnded(task))
-        return BuiltLayer(
-            descriptor=descriptor, title=job.title, reused=False, key=job.key
-        )
-
-
-def known_layer(store: Store, job: LayerJob) -> BuiltLayer | None:
-    """Return the layer of *job* if the store has it."""
-    record = store.read_record("layers", job.key)
-    if record is None:
-        return None
-    descriptor = LayerDescriptor(
-        media_type=record["media_type"],
-        digest=Digest.parse(record["digest"]),
-        size=record["size"],
-        diff_id=Digest.parse(record["diff_id"]),
-    )
-    try:
-        if store.blob_path(descriptor.digest).stat().st_size != descriptor.size:
-            return None
-    except OSError:
-        return None
-    return BuiltLayer(descriptor=descriptor, title=job.title, reused=True, key=job.key)
 
 
 def _executing(step: Step) -> str | None:

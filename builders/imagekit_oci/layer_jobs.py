@@ -29,7 +29,7 @@ from imagekit_oci.budget import group
 from imagekit_oci.paths import BASE_FOLDERS
 from imagekit_oci.tree_layer import tree_layer_key, write_tree_layer
 from imagekit_oci.venv_layer import venv_layer_key, write_venv_layer
-from imagekit_oci.wheel_layer import wheel_layer_key, write_wheel_layer
+from imagekit_oci.wheel_layer_key import wheel_layer_key
 
 WheelPath: TypeAlias = Callable[[Distribution], Path]
 
@@ -133,6 +133,10 @@ def _wheel_job(
     mtime: int,
 ) -> LayerJob:
     def make(wheel: WheelPath) -> LayerDescriptor:
+        from imagekit_oci.wheel_layer import (  # noqa: PLC0415  (only to make one)
+            write_wheel_layer,
+        )
+
         return write_wheel_layer(
             store,
             [(wheel(item), item) for item in members],

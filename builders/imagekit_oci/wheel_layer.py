@@ -16,14 +16,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, TypeAlias
+from typing import TypeAlias
 
-from imagekit.canonical import fingerprint
 from imagekit.oci import tar
 from imagekit.plan import Distribution, Interpreter, LayerDescriptor
 from imagekit.store import Store
 from imagekit_oci.install import Installation, InstalledFile
-from imagekit_oci.layer_writer import FORMAT, LayerWriter
+from imagekit_oci.layer_writer import LayerWriter
 from imagekit_oci.paths import Links, folders_of, sort_key
 from imagekit_oci.wheel import DEFLATED, Member, Wheel
 
@@ -94,34 +93,6 @@ def write_wheel_layer(
         return layer.commit()
 
 
-def wheel_layer_key(
-    distributions: Sequence[Distribution],
-    *,
-    interpreter: Interpreter,
-    prefix: str,
-    mtime: int,
-    links: Mapping[str, str] | Iterable[tuple[str, str]] = (),
-) -> str:
-    """Return the key of what :func:`write_wheel_layer` makes of these inputs.
-
-    It has nothing of the interpreter but its minor version: scripts begin with the
-    environment's own ``bin/python``, so bases that have Python elsewhere share layers.
-    """
-    wheels = sorted(
-        (item.name, item.sha256, item.requested, item.direct_url)
-        for item in distributions
-    )
-    value = _Inputs(
-        format=FORMAT,
-        wheels=tuple(wheels),
-        python=interpreter.version,
-        prefix=prefix,
-        root=Links(links).folder(prefix),
-        mtime=mtime,
-    )
-    return fingerprint("wheel-layer", value)
-
-
 def overlaps(
     wheels: Sequence[WheelFile], *, interpreter: Interpreter, prefix: str
 ) -> tuple[Overlap, ...]:
@@ -148,20 +119,6 @@ def overlaps(
         for path, found in sorted(owners.items())
         if len(found) > 1
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Inputs:
-    """What decides the bytes of a layer of wheels."""
-
-    kind: ClassVar[str] = "wheel-layer"
-
-    format: int
-    wheels: tuple[tuple[str, str, bool, str | None], ...]
-    python: tuple[int, int]
-    prefix: str
-    root: str
-    mtime: int
 
 
 def _name(wheel: WheelFile) -> str:

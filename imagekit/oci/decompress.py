@@ -41,7 +41,8 @@ def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the members of a gzip file, one after the other (RFC 1952, 2.2)."""
     module = _zlib()
     stream: Any = None
-    for chunk in chunks:
+    rest = iter(chunks)
+    for chunk in rest:
         data = chunk
         while data:
             if stream is None:
@@ -49,6 +50,7 @@ def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
             try:
                 piece = stream.decompress(data, _PIECE)
             except module.error as error:
+                _read_out(rest)
                 raise LayoutError(f"a layer is not valid gzip: {error}") from error
             if piece:
                 yield piece
@@ -59,6 +61,12 @@ def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
                 data = stream.unconsumed_tail
     if stream is not None:
         raise LayoutError("a layer ends in the middle of its gzip data")
+
+
+def _read_out(chunks: Iterator[bytes]) -> None:
+    """Read the rest of a blob that is damaged: if it came so, its end says so."""
+    for _ in chunks:
+        pass
 
 
 def _zlib() -> Any:
@@ -72,7 +80,8 @@ def _zlib() -> Any:
 def _zstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
     new, failure = _zstd_decompressor()
     stream: Any = None
-    for chunk in chunks:
+    rest = iter(chunks)
+    for chunk in rest:
         data = chunk
         while data:
             if stream is None:
@@ -81,6 +90,7 @@ def _zstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
                 # Not every version can limit what comes out; little input does.
                 piece = stream.decompress(data[:_ZSTD_INPUT])
             except failure as error:
+                _read_out(rest)
                 raise LayoutError(f"a layer is not valid zstd: {error}") from error
             if piece:
                 yield piece

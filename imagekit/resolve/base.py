@@ -18,7 +18,6 @@ from imagekit.oci.select import FoundImage, find_image, offered_platforms
 from imagekit.plan import BaseImage, Interpreter, LayerDescriptor
 from imagekit.platform import Platform
 from imagekit.resolve.base_facts import BaseFacts, official_facts
-from imagekit.resolve.base_scan import LayerStream, scan_layers
 from imagekit.resolve.base_source import OpenBase, open_base
 from imagekit.store import Store
 
@@ -171,6 +170,11 @@ def _facts(
     known = BaseFacts.from_record(store.read_record(BASE_RECORDS, key))
     if known is not None:
         return known
+    from imagekit.resolve.base_scan import (  # noqa: PLC0415  (seldom needed)
+        LayerStream,
+        scan_layers,
+    )
+
     streams = [
         LayerStream(media_type=layer.media_type, open=partial(opened.layer, layer))
         for layer in image.manifest.layers

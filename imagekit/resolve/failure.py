@@ -11,6 +11,7 @@ from imagekit.errors import (
     InvalidLayerError,
     NoWheelError,
     ResolutionError,
+    StoreError,
 )
 from imagekit.python_inputs.uv_project import normalized
 from imagekit.resolve.credentials import redact
@@ -27,6 +28,8 @@ _NO_WHEEL = re.compile(
 
 def resolution_failure(wanted: Wanted, target: Target, error: UvError) -> ImageKitError:
     """Return what to raise where uv has no answer for a layer."""
+    if error.is_full_disk:
+        return StoreError(f"the disk is full: uv {error.text}", hint=error.hint)
     if not error.is_conflict:
         invalid = _invalid_requirement(wanted)
         if invalid is not None:

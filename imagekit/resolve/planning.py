@@ -9,7 +9,7 @@ from typing import assert_never
 
 from imagekit.builder import WheelSource
 from imagekit.contents import Contents, LayerContents
-from imagekit.errors import BaseUnsuitableError, ImageKitError
+from imagekit.errors import BaseUnsuitableError, InvalidLayerError
 from imagekit.image import Image
 from imagekit.layers import (
     AptPackages,
@@ -126,7 +126,7 @@ def _pin_bases(
     match image.base:
         case DebianBase():
             assert contents.base is not None
-            base = ImageBase(reference=contents.base)
+            base = ImageBase(reference=contents.base, origin=image.base.origin)
         case ImageBase() | LayoutBase():
             base = image.base
         case DockerfileBase():
@@ -134,7 +134,6 @@ def _pin_bases(
         case _:
             assert_never(image.base)
     world.progress(TaskStarted("base", f"base {contents.base}", "resolve"))
-    first = image.layers[0].origin if image.layers else None
     found = resolve_bases(
         base,
         platforms,
@@ -144,7 +143,7 @@ def _pin_bases(
         python=contents.python,
         # Without files of ours there is nothing that a link could lead astray.
         need_links=not all(isinstance(layer, Env) for layer in image.layers),
-        origin=str(first) if first else None,
+        origin=str(base.origin) if base.origin else None,
     )
     world.progress(TaskEnded("base", detail=str(found[0].manifest)[:19]))
     return found
@@ -338,7 +337,7 @@ class _Steps:
         for part in joined.split("/"):
             if part == "..":
                 if not parts:
-                    raise ImageKitError(
+                    raise InvalidLayerError(
                         f"{path!r} leaves the image's root",
                         hint=f"it is relative to {self._workdir!r}",
                         origin=str(layer.origin) if layer else None,

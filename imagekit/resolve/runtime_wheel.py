@@ -62,17 +62,17 @@ def _make(tree: Tree, store: Store) -> dict[str, Any]:
     record = "".join(f"{path},{_hash(data)},{len(data)}\n" for path, data in members)
     record += f"{_NAME}.dist-info/RECORD,,\n"
     members.append((f"{_NAME}.dist-info/RECORD", record.encode()))
-    with tempfile.NamedTemporaryFile(dir=store.temporary(), delete=False) as file:
+    with tempfile.TemporaryDirectory(dir=store.temporary(), prefix="runtime-") as name:
+        whole = Path(name) / _FILENAME
         # Stored, not deflated: the bytes must not depend on a zlib.
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        with zipfile.ZipFile(whole, "w", zipfile.ZIP_STORED) as archive:
             for path, data in members:
                 info = zipfile.ZipInfo(path)
                 info.external_attr = 0o100644 << 16
                 archive.writestr(info, data)
-        whole = Path(file.name)
-    data = whole.read_bytes()
-    digest = Digest.of(data).hex
-    store.add_wheel(whole, digest, _FILENAME)
+        data = whole.read_bytes()
+        digest = Digest.of(data).hex
+        store.add_wheel(whole, digest, _FILENAME)
     return {"sha256": digest, "size": len(data)}
 
 

@@ -16,6 +16,7 @@ from imagekit.errors import ResolutionError
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _NO_SOLUTION = "No solution found"
 _NETWORK = ("Failed to fetch", "Request failed", "error sending request", "dns error")
+_FULL = "No space left on device"
 _UNAUTHORIZED = ("401 Unauthorized", "403 Forbidden", "Missing credentials")
 
 
@@ -32,12 +33,22 @@ class UvError(Exception):
         return _NO_SOLUTION in self.text
 
     @property
+    def is_full_disk(self) -> bool:
+        """Whether uv had no room for its files."""
+        return _FULL in self.text
+
+    @property
     def hint(self) -> str:
         """What can be done about it."""
         if any(item in self.text for item in _UNAUTHORIZED):
             return (
                 "give the index's login: in its URL, in UV_INDEX_<NAME>_USERNAME and "
                 "_PASSWORD, in ~/.netrc, or with 'uv auth login'"
+            )
+        if self.is_full_disk:
+            return (
+                "free some space with 'imagekit cache gc' or 'uv cache clean', or set "
+                "IMAGEKIT_CACHE_DIR and UV_CACHE_DIR to folders with room"
             )
         if any(item in self.text for item in _NETWORK):
             return "check the connection to the package index, and its URL"
