@@ -62,7 +62,8 @@ class PushMemory:
             for item in manifests
         }
         others = {name: self._own[name] for name in self._own if name not in pushed}
-        kept = dict(list({**pushed, **others}.items())[: _MANIFESTS + len(pushed)])
+        # Pairs, the latest first: the store sorts the keys of an object.
+        kept = list({**pushed, **others}.items())[: _MANIFESTS + len(pushed)]
         self._store.write_record("pushed", _key(self._target.name), kept)
         first = self._target.name
         names = [first, *(name for name in self._names if name != first)]
@@ -74,7 +75,7 @@ class PushMemory:
 
 def _blobs(store: Store, name: str) -> Mapping[str, list[str]]:
     found: Any = store.read_record("pushed", _key(name))
-    return found if isinstance(found, dict) else {}
+    return dict(found) if isinstance(found, list) else {}
 
 
 def _names(store: Store, registry: str) -> list[str]:

@@ -155,6 +155,9 @@ RECOVERED = {
         Rule("PUT", UPLOAD, Answer(404, "BLOB_UPLOAD_UNKNOWN"), 3)
     ],
     "a manifest that is not taken at first": [Rule("PUT", UPLOADED, Answer(502), 3)],
+    "a manifest whose blobs are being written by another": [
+        Rule("PUT", UPLOADED, Answer(400, "DIGEST_INVALID"), 3)
+    ],
     "a tag that is written unheard": [Rule("PUT", TAG, Lose(), 2)],
     "a dropped tag": [Rule("PUT", TAG, Drop(10), 2)],
     "a registry that can't say what it has": [Rule("GET", TAG, Answer(500), 5)],

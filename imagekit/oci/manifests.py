@@ -21,6 +21,7 @@ _MEDIA_TYPES = (
 )
 _ACCEPT = {"Accept": ", ".join(_MEDIA_TYPES)}
 _CREATED, _NOT_FOUND = 201, 404
+_BUSY_LINKS = "DIGEST_INVALID"
 
 
 def head_manifest(
@@ -85,7 +86,8 @@ def put_manifest(
     asked = _asked(reference)
     if asked is not None and asked != digest:
         raise HashMismatchError(f"wanted a manifest {asked} to write, found {digest}")
-    reply = client.request(
+    reply = _put(
+        client,
         Request(
             method="PUT",
             url=client.url(f"manifests/{quote(reference, safe=':')}"),
@@ -93,7 +95,7 @@ def put_manifest(
             expect=(_CREATED, 200, 202),
             headers={"Content-Type": media_type},
             body=content,
-        )
+        ),
     )
     stored = _stated(reply)
     if stored is not None and stored != digest:
@@ -110,6 +112,18 @@ def put_manifest(
         if head is None or head.digest != digest:
             raise surprise(reply, f"manifest {digest} to be written")
     return digest
+
+
+def _put(client: Client, request: Request) -> Reply:
+    attempts = client.attempts()
+    while True:
+        try:
+            return client.exchange(request)
+        except RegistryError as error:
+            # The distribution registry says this of a right digest, and where none was
+            # given: while another client writes the same blobs, their links on its file
+            # system are empty for a moment.
+            attempts.after(error, again=error.temporary or error.code == _BUSY_LINKS)
 
 
 def _request(method: str, client: Client, reference: str, scopes: Scopes) -> Request:
