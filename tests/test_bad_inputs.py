@@ -56,6 +56,7 @@ from imagekit.oci.validate import check_layout
 from imagekit.settings import load_settings
 
 NOBODY = 65534
+WHEEL = "pure-1.0-py3-none-any.whl"
 
 
 @dataclass
@@ -328,28 +329,27 @@ def test_a_hash_that_no_file_has(place: Place, index: PackageIndex) -> None:
 
     error = place.refusal(image)
 
-    words = ("pure 1.0", "hash")
+    words = ("pure 1.0", f"wanted sha256 '{'0' * 64}'", index.sha256(WHEEL))
     check(error, HashMismatchError, *words, hint="'pure'", at="requirements(file")
 
 
 def test_a_wheel_that_was_replaced_after_it_was_resolved(
     place: Place, index: PackageIndex
 ) -> None:
-    name = "pure-1.0-py3-none-any.whl"
     image = place.base.with_pip_packages("pure", index_url=index.url)
     place.build(image)
     for gone in (place.store / "wheels", place.store / "records/layers", place.layout):
         shutil.rmtree(gone)
-    right = index.files[name]
-    wanted = index.sha256(name)
+    right = index.files[WHEEL]
+    wanted = index.sha256(WHEEL)
 
     index.add(package_index.wheel("pure", "1.0", size=10))
-    found = index.sha256(name)
+    found = index.sha256(WHEEL)
     error = place.refusal(image)
-    index.files[name] = right
+    index.files[WHEEL] = right
     place.build(image)
 
-    words = (name, wanted, found)
+    words = (WHEEL, wanted, found)
     check(error, HashMismatchError, *words, hint="--upgrade", at="index_url=index.url")
 
 

@@ -252,16 +252,19 @@ def test_gc_removes_what_a_killed_build_left_and_nothing_that_is_needed(
 def test_four_builds_at_once_into_one_empty_store(project: Project) -> None:
     store = project.folder / "empty-store"
     name = "at-once"
-    started = [
-        (file, project.start("build", file, *project.delivery(file, name), store=store))
-        for file in ("pushed.py", "written.py", "pushed.py", "written.py")
-    ]
+    files = ("pushed.py", "written.py", "pushed.py", "written.py")
 
-    found = [(file, image_of(process)) for file, process in started]
+    def build(file: str) -> dict[str, Any]:
+        return project.build(file, *project.delivery(file, name), store=store)
 
-    for wanted in BASES:
-        assert len({image["digest"] for file, image in found if file == wanted}) == 1
-    for file, image in found:
+    with ThreadPoolExecutor(len(files)) as pool:
+        images = list(pool.map(build, files))
+
+    digests = {
+        (file, image["digest"]) for file, image in zip(files, images, strict=True)
+    }
+    assert len(digests) == len(BASES)
+    for file, image in zip(files, images, strict=True):
         check_delivered(project, file, name, image)
     assert list(unsound(store)) == []
     assert list((store / "tmp").iterdir()) == []

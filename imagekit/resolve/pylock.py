@@ -24,6 +24,7 @@ from imagekit.resolve.target import Target
 from imagekit.resolve.wheel_choice import WheelName, best_wheel
 
 _SHOWN_WHEELS = 6
+_SHOWN_HASHES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +87,16 @@ def _pin(package: dict[str, Any], selection: Selection) -> Pin:
     return _index_pin(name, version, package, selection)
 
 
+def _listed(hashes: list[str]) -> str:
+    """Return some of *hashes*; an index may offer a hundred files."""
+    more = (
+        f" and {len(hashes) - _SHOWN_HASHES} more"
+        if len(hashes) > _SHOWN_HASHES
+        else ""
+    )
+    return ", ".join(map(repr, hashes[:_SHOWN_HASHES])) + more
+
+
 def _index_pin(
     name: str, version: str | None, package: dict[str, Any], selection: Selection
 ) -> Pin:
@@ -98,8 +109,10 @@ def _index_pin(
         wheels = [file for file in wheels if file.sha256 in allowed]
         sdist = sdist if sdist and sdist.sha256 in allowed else None
         if offered and not wheels and sdist is None:
+            wanted, found = sorted(allowed), sorted(file.sha256 for file in offered)
             raise HashMismatchError(
-                f"no file of {title} has a hash that the requirements list",
+                f"no file of {title} has a hash that the requirements list: wanted "
+                f"sha256 {_listed(wanted)}, found {_listed(found)}",
                 hint=f"update the hashes of {name!r}, for example with "
                 "'uv pip compile --generate-hashes'",
             )
