@@ -7,25 +7,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from imagekit.contents import (
-    Contents,
-    image_uri,
-    is_existing,
-    read_contents,
-    repository_name,
-    validate,
-)
+from imagekit.contents import Contents, read_contents
 from imagekit.errors import DefinitionError, ImageKitError, RegistryError
 from imagekit.image import Image
 from imagekit.layers import PipPackages, Requirements, UVProject, UVScript
+from imagekit.naming import image_uri, is_existing, repository_name
 from imagekit.platform import Platform
 from imagekit.progress import Note, Progress, TaskEnded, TaskStarted, silent
 from imagekit.reference import Reference, check_registry, check_tag
 from imagekit.result import BuildResult, LayerReport
 from imagekit.settings import Settings, load_settings
+from imagekit.validation import validate
 
 if TYPE_CHECKING:
     from imagekit.builder import BuilderContext, Built
+    from imagekit.digest import Digest
     from imagekit.oci.registry import Registries
     from imagekit.plan import Plan
     from imagekit.resolve.credentials import Credentials
@@ -303,15 +299,7 @@ def _written(job: Job) -> BuildResult | None:
     digest = existing_outputs(job.options.outputs, tags, wanted)
     if digest is None:
         return None
-    return BuildResult(
-        job.uri,
-        identifier=job.image.identifier,
-        content_id=job.contents.content_id,
-        digest=str(digest),
-        platforms=job.contents.platform,
-        reused=True,
-        outputs=job.options.outputs,
-    )
+    return _reused(job, digest, outputs=job.options.outputs)
 
 
 def _existing(job: Job, registries: Registries) -> BuildResult | None:
@@ -331,6 +319,16 @@ def _existing(job: Job, registries: Registries) -> BuildResult | None:
         return None
     if digest is None:
         return None
+    return _reused(job, digest, pushed=tuple(map(str, job.references)))
+
+
+def _reused(
+    job: Job,
+    digest: Digest,
+    *,
+    outputs: tuple[str, ...] = (),
+    pushed: tuple[str, ...] = (),
+) -> BuildResult:
     return BuildResult(
         job.uri,
         identifier=job.image.identifier,
@@ -338,7 +336,8 @@ def _existing(job: Job, registries: Registries) -> BuildResult | None:
         digest=str(digest),
         platforms=job.contents.platform,
         reused=True,
-        pushed=tuple(map(str, job.references)),
+        outputs=outputs,
+        pushed=pushed,
     )
 
 

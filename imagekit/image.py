@@ -501,7 +501,7 @@ class Image:
         Raises:
             PlanError: a file that the image needs is not there or can't be read.
         """
-        from imagekit.contents import content_id  # noqa: PLC0415  (reads the disk)
+        from imagekit.naming import content_id  # noqa: PLC0415  (reads the disk)
 
         return content_id(self)
 
@@ -514,7 +514,7 @@ class Image:
         Raises:
             PlanError: a file that the image needs is not there or can't be read.
         """
-        from imagekit.contents import image_uri  # noqa: PLC0415  (reads the disk)
+        from imagekit.naming import image_uri  # noqa: PLC0415  (reads the disk)
 
         return image_uri(self)
 
@@ -524,7 +524,7 @@ class Image:
         Raises:
             ValidationError: it has faults; all of them are listed.
         """
-        from imagekit.contents import validate  # noqa: PLC0415  (reads the disk)
+        from imagekit.validation import validate  # noqa: PLC0415  (reads the disk)
 
         validate(self)
 
@@ -538,7 +538,7 @@ class Image:
     @property
     def base_image(self) -> str | None:
         """The reference of the base as it was written; None for a Dockerfile."""
-        from imagekit.contents import base_reference  # noqa: PLC0415  (reads a script)
+        from imagekit.bases import base_reference  # noqa: PLC0415  (reads a script)
 
         return base_reference(self)
 

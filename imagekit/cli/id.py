@@ -30,7 +30,7 @@ def configure(parser: Parser) -> None:
 def run(arguments: Namespace, output: Output) -> int:
     """Print the identity of each image."""
     from imagekit.building import BuildOptions, adapt  # noqa: PLC0415  (not for --help)
-    from imagekit.contents import image_uri  # noqa: PLC0415
+    from imagekit.naming import image_uri  # noqa: PLC0415
 
     settings = settings_of(arguments)
     options = BuildOptions(**image_options(arguments))
