@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import cast
+import os
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, cast
 
 from imagekit.builder import Builder, BuilderContext
+from imagekit.canonical import fingerprint
 from imagekit.errors import BuilderUnavailableError, UnknownBuilderError
+from imagekit.store import Store
 
 GROUP = "imagekit.builders"
 
-#: What is built with where nothing else was asked for.
-DEFAULT = "embedded"
+#: The name that leaves the choice to imagekit (:mod:`imagekit.choice`).
+AUTO = "auto"
+
+#: Kind of the records of what is installed.
+_RECORDS = "builders"
+#: Folders that hold the metadata of a distribution.
+_METADATA = (".dist-info", ".egg-info")
 
 
-def installed() -> tuple[str, ...]:
-    """Return the names of the installed builders, sorted."""
+def installed() -> dict[str, str]:
+    """Return the names of installed builders, sorted, and where their classes are."""
     from importlib.metadata import entry_points  # noqa: PLC0415  (slow to import)
 
-    return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
+    return dict(
+        sorted((point.name, point.value) for point in entry_points(group=GROUP))
+    )
 
 
 def load(name: str, context: BuilderContext) -> Builder:
@@ -28,17 +40,48 @@ def load(name: str, context: BuilderContext) -> Builder:
         UnknownBuilderError: no such builder is installed.
         BuilderUnavailableError: it is, but can't be imported.
     """
-    from importlib.metadata import entry_points  # noqa: PLC0415  (slow to import)
-
-    wanted = DEFAULT if name == "auto" else name
-    points = list(entry_points(group=GROUP, name=wanted))
-    if not points:
-        raise UnknownBuilderError(wanted, installed())
+    value = _remembered(context.store).get(name) or installed().get(name)
+    if value is None:
+        raise UnknownBuilderError(name, tuple(installed()))
+    module, _, attribute = value.partition(":")
     try:
-        factory = cast("Callable[[BuilderContext], Builder]", points[0].load())
-    except ImportError as error:
+        factory: Any = import_module(module)
+        for part in attribute.split("."):
+            factory = getattr(factory, part)
+    except (ImportError, AttributeError) as error:
         raise BuilderUnavailableError(
-            f"builder {wanted!r} ({points[0].value}) can't be imported: {error}",
+            f"builder {name!r} ({value}) can't be imported: {error}",
             hint="reinstall the distribution that it comes from",
         ) from error
-    return factory(context)
+    return cast("Callable[[BuilderContext], Builder]", factory)(context)
+
+
+def _remembered(store: Store) -> Mapping[str, str]:
+    """Return what is installed, looked up anew where an installation has changed.
+
+    Reading the metadata of all distributions takes longer than a build that has
+    nothing to do; looking at their folders does not.
+    """
+    key = fingerprint("builders", tuple(map(_state, sys.path)))
+    known = store.read_record(_RECORDS, key)
+    if isinstance(known, dict):
+        return known
+    found = installed()
+    store.write_record(_RECORDS, key, found)
+    return found
+
+
+def _state(path: str) -> tuple[object, ...]:
+    """Return what changes when something is installed in *path*, and only then."""
+    try:
+        if os.path.isfile(path):
+            return (path, os.stat(path).st_mtime_ns)
+        with os.scandir(path or ".") as entries:
+            found = [
+                (entry.name, entry.stat().st_mtime_ns)
+                for entry in entries
+                if entry.name.endswith(_METADATA)
+            ]
+    except OSError:
+        return (path,)
+    return (path, *sorted(found))
