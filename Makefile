@@ -17,6 +17,7 @@ setup: $(STAMP)  ## make .venv with the project and its tools in it
 $(STAMP): pyproject.toml fixtures/venv.sh
 	@sh fixtures/venv.sh $(VENV)
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	@$(BIN)/python -m compileall -q imagekit builders flyte
 	@touch $@
 
 demo: setup  ## build an image with real packages, twice, and run it

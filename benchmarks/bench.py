@@ -11,6 +11,7 @@ is the median of the rounds, which alternate between the two.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -49,7 +50,7 @@ ADDED = "tabulate"
 DOCKERFILE = """\
 # syntax=docker/dockerfile:1
 FROM {base}
-ENV VIRTUAL_ENV=/opt/venv PATH=/opt/venv/bin:$PATH UV_LINK_MODE=copy
+{apt}ENV VIRTUAL_ENV=/opt/venv PATH=/opt/venv/bin:$PATH UV_LINK_MODE=copy
 WORKDIR /app
 RUN --mount=type=bind,from=uv,source=uv,target=/bin/uv \\
     --mount=type=bind,source=requirements.txt,target=/tmp/requirements.txt \\
@@ -60,6 +61,13 @@ RUN --mount=type=bind,from=uv,source=uv,target=/bin/uv \\
 COPY --link app /app
 """
 
+#: Before the rest, in the rows that say so. hybrid: BuildKit runs this and no more.
+APT = """\
+RUN --mount=type=cache,id=apt,target=/var/cache/apt,sharing=locked \\
+    --mount=type=cache,id=lists,target=/var/lib/apt/lists,sharing=locked \\
+    apt-get update -qq && apt-get install -qqy --no-install-recommends tree
+"""
+
 IMAGES = """\
 from pathlib import Path
 from imagekit import Image
@@ -67,11 +75,20 @@ from imagekit import Image
 image = (
     Image.from_base("docker.io/library/python:3.11-slim-bookworm")
     .clone(name="{name}")
-    .with_pip_packages(*{requirements!r})
+    {apt}.with_pip_packages(*{requirements!r})
     .with_workdir("/app")
     .with_source_folder(Path(__file__).parent / "app", dst="/app")
 )
 """
+
+
+COLD = "cold, downloads at hand"
+SAME = "nothing changed"
+CHANGED = "one source file changed"
+MORE = "one small package added"
+HYBRID = "one source file changed, below it apt"
+#: Short runs vary, so each round has several.
+SHORT = 5
 
 
 @dataclass
@@ -90,16 +107,23 @@ class Bench:
     registry: str
     folder: Path
     round: int = 0
+    name: str = ""
     figures: dict[tuple[str, str], list[Measured]] = field(default_factory=dict)
 
-    def project(self, requirements: list[str]) -> None:
-        name = f"bench-{self.round}"
+    def project(self, requirements: list[str], *, apt: bool = False) -> None:
+        self.name = f"{'apt' if apt else 'plain'}-{self.round}"
         (self.folder / "requirements.txt").write_text("\n".join(requirements) + "\n")
-        text = IMAGES.format(name=name, requirements=tuple(requirements))
+        text = IMAGES.format(
+            name=f"bench-{self.name}",
+            requirements=tuple(requirements),
+            apt='.with_apt_packages("tree")\n    ' if apt else "",
+        )
         (self.folder / "images.py").write_text(text)
         base = f"{self.registry}/library/python:3.11-slim-bookworm"
         # The engine carries the frontend that the syntax line would fetch.
-        dockerfile = DOCKERFILE.format(base=base).split("\n", 1)[1]
+        dockerfile = DOCKERFILE.format(base=base, apt=APT if apt else "").split(
+            "\n", 1
+        )[1]
         (self.folder / "Dockerfile").write_text(dockerfile)
 
     def edit(self, stamp: str) -> None:
@@ -114,7 +138,7 @@ class Bench:
         ca = os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")
         client = shutil.which("docker", path=self.engine.environment["PATH"])
         assert client is not None
-        name = f"{self.registry}/bench-buildkit-{self.round}:latest"
+        name = f"{self.registry}/bench-buildkit-{self.name}:latest"
         uv = self.folder.parent / "uv"
         words = ["buildx", "build", "-q", "--push", "-t", name, "--provenance=false"]
         words += ["--build-context", f"uv={uv}", "--secret", f"id=ca,src={ca}"]
@@ -126,8 +150,10 @@ class Bench:
             ("imagekit", self.imagekit()),
         ):
             took = run(words, self.environment(who), self.folder)
+            if not scenario:
+                continue  # only what comes after it is of interest
             self.figures.setdefault((scenario, who), []).append(took)
-            line = f"round {self.round} {scenario:<28} {who:<9} {took.seconds:7.2f} s"
+            line = f"round {self.round} {scenario:<38} {who:<9} {took.seconds:7.2f} s"
             print(line, f"{took.peak / 1e6:6.0f} MB", file=sys.stderr, flush=True)
 
     def environment(self, who: str) -> dict[str, str]:
@@ -138,6 +164,7 @@ class Bench:
         kept.pop("PYTHONDONTWRITEBYTECODE", None)
         return {
             **kept,
+            **self.engine.environment,
             "IMAGEKIT_REGISTRY": self.registry,
             "IMAGEKIT_REGISTRY_MIRRORS": f"docker.io={self.registry}",
             "IMAGEKIT_CACHE_DIR": str(self.folder.parent / "store"),
@@ -216,23 +243,31 @@ def bench(rounds: int) -> Bench:
 def warm_up(made: Bench) -> None:
     """Fill uv's cache in the engine and the wheels in the store, outside the clock."""
     print("warming up: downloads for both", file=sys.stderr, flush=True)
-    made.project([*REQUIREMENTS, ADDED])
-    for who, words in (("buildkit", made.buildkit()), ("imagekit", made.imagekit())):
-        run(words, made.environment(who), made.folder)
+    for apt in (False, True):
+        made.project([*REQUIREMENTS, ADDED], apt=apt)
+        for who, words in (
+            ("buildkit", made.buildkit()),
+            ("imagekit", made.imagekit()),
+        ):
+            run(words, made.environment(who), made.folder)
 
 
 def one_round(made: Bench, number: int) -> None:
     made.round = number
     made.forget_layers()
-    steps: list[tuple[str, Callable[[], None]]] = [
-        ("cold, downloads at hand", lambda: made.project(REQUIREMENTS)),
-        ("nothing changed", lambda: None),
-        ("one source file changed", lambda: made.edit(f"round {number}")),
-        ("one small package added", lambda: made.project([*REQUIREMENTS, ADDED])),
+    edits = itertools.count()
+    steps: list[tuple[str, int, Callable[[], None]]] = [
+        (COLD, 1, lambda: made.project(REQUIREMENTS)),
+        (SAME, SHORT, lambda: None),
+        (CHANGED, SHORT, lambda: made.edit(f"round {number} {next(edits)}")),
+        (MORE, 1, lambda: made.project([*REQUIREMENTS, ADDED])),
+        ("", 1, lambda: made.project(REQUIREMENTS, apt=True)),
+        (HYBRID, SHORT, lambda: made.edit(f"round {number} {next(edits)}")),
     ]
-    for scenario, prepare in steps:
-        prepare()
-        made.measure(scenario)
+    for scenario, times, prepare in steps:
+        for _ in range(times):
+            prepare()
+            made.measure(scenario)
 
 
 def startup(words: list[str]) -> float:
@@ -297,7 +332,8 @@ PAGE = """\
 Made by `make bench` ({machine}, medians of {rounds} rounds). Whole processes, side by side in one run: each builds and pushes a Debian
 base with Python 3.11, ten requirements with all that they need (34 distributions or so), and 200 source files, for linux/amd64, to a registry on the
 loopback interface. BuildKit is Docker 28's, with the Dockerfile that an expert would write (`benchmarks/bench.py`): uv, a cache mount
-that is warm, linked copies.
+that is warm, linked copies. Short steps are measured five times a round. In the last row both images begin with a Debian package; imagekit has
+BuildKit install it once (`hybrid`) and needs no engine afterwards.
 
 {table}
 

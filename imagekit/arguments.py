@@ -114,16 +114,30 @@ def path(argument: str, value: Any, origin: Origin) -> SourcePath:
 
 def variables(values: Mapping[Any, Any], origin: Origin) -> tuple[tuple[str, str], ...]:
     """Return environment variables sorted by name."""
+    return _pairs("environment variable", values, origin)
+
+
+def build_args(
+    values: Mapping[Any, Any], origin: Origin
+) -> tuple[tuple[str, str], ...]:
+    """Return build arguments sorted by name."""
+    return _pairs("build argument", values, origin)
+
+
+def _pairs(
+    what: str, values: Mapping[Any, Any], origin: Origin
+) -> tuple[tuple[str, str], ...]:
+    article = "an" if what[0] in "aeiou" else "a"
     for key, value in values.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise InvalidLayerError(
-                f"an environment variable is a text, found {key!r}: {value!r}",
+                f"{article} {what} is a text, found {key!r}: {value!r}",
                 hint="write the value as a text",
                 origin=str(origin),
             )
         if not key or "=" in key or "\0" in key or "\0" in value:
             raise InvalidLayerError(
-                f"invalid environment variable {key!r}",
+                f"invalid {what} {key!r}",
                 hint="a name is not empty and has no '='; neither has a NUL",
                 origin=str(origin),
             )

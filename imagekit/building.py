@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imagekit.contents import Contents, read_contents
@@ -14,13 +13,14 @@ from imagekit.layers import PipPackages, Requirements, UVProject, UVScript
 from imagekit.naming import image_uri, is_existing, repository_name
 from imagekit.platform import Platform
 from imagekit.progress import Note, Progress, TaskEnded, TaskStarted, silent
+from imagekit.records import dataclass
 from imagekit.reference import Reference, check_registry, check_tag
-from imagekit.result import BuildResult, LayerReport
+from imagekit.result import BuildResult, LayerReport, StepReport
 from imagekit.settings import Settings, load_settings
 from imagekit.validation import validate
 
 if TYPE_CHECKING:
-    from imagekit.builder import BuilderContext, Built
+    from imagekit.builder import BuilderContext, Built, Execution
     from imagekit.digest import Digest
     from imagekit.oci.registry import Registries
     from imagekit.plan import Plan
@@ -45,6 +45,12 @@ class BuildOptions:
         force: whether to build even if the image is there.
         dry_run: whether to say only what would be done, touching nothing.
         upgrade: True to resolve everything anew, or names to bring up to date.
+        no_cache: whether every executing step runs anew.
+        cache_from: caches that BuildKit imports, beside those of the settings.
+        cache_to: caches that BuildKit exports, beside those of the settings.
+        network: network of executing steps, in place of the settings'.
+        sbom: what BuildKit's ``--sbom`` is given; for an engine's images only.
+        provenance: what BuildKit's ``--provenance`` is given; likewise.
     """
 
     builder: str | None = None
@@ -57,6 +63,12 @@ class BuildOptions:
     force: bool = False
     dry_run: bool = False
     upgrade: bool | tuple[str, ...] = False
+    no_cache: bool = False
+    cache_from: tuple[str, ...] = ()
+    cache_to: tuple[str, ...] = ()
+    network: str | None = None
+    sbom: str | None = None
+    provenance: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,15 +247,24 @@ def _run(job: Job) -> BuildResult:
         pushed=delivered.pushed,
         outputs=delivered.outputs,
         uploaded=delivered.uploaded,
+        steps=tuple(
+            StepReport(
+                title=step.title,
+                seconds=step.seconds,
+                cached=step.cached,
+                platform=str(step.platform),
+            )
+            for step in built.steps
+        ),
+        log=built.log,
     )
 
 
 def _make(job: Job, context: BuilderContext) -> tuple[str, Plan, Built]:
-    from imagekit.plugins import load  # noqa: PLC0415  (imports metadata)
+    from imagekit.choice import builder_for  # noqa: PLC0415  (imports builders)
 
-    builder = load(job.options.builder or job.settings.builder, context)
     plan = make_plan(job, context)
-    builder.check(plan)
+    builder = builder_for(job.options.builder or job.settings.builder, plan, context)
     return builder.name, plan, builder.build(plan)
 
 
@@ -263,7 +284,28 @@ def make_context(job: Job, store: Store, registries: Registries) -> BuilderConte
         ),
         progress=job.progress,
         jobs=job.settings.jobs,
-        remote=job.settings.remote,
+        execution=_execution(job),
+        cache=job.references[0] if job.pushes and not job.options.no_cache else None,
+    )
+
+
+def _execution(job: Job) -> Execution:
+    from imagekit.builder import Execution  # noqa: PLC0415
+    from imagekit.oci.authorities import host_authorities  # noqa: PLC0415
+
+    options, settings = job.options, job.settings
+    return Execution(
+        remote=settings.remote,
+        remote_ca=settings.remote_ca,
+        remote_cert=settings.remote_cert,
+        remote_key=settings.remote_key,
+        cache_from=(*settings.cache_from, *options.cache_from),
+        cache_to=(*settings.cache_to, *options.cache_to),
+        no_cache=options.no_cache,
+        network=options.network or settings.network,
+        sbom=options.sbom,
+        provenance=options.provenance,
+        ca_bundle=settings.ca_bundle or host_authorities(),
     )
 
 
@@ -276,8 +318,9 @@ def _credentials(job: Job) -> Credentials:
     )
 
 
-def make_plan(job: Job, context: BuilderContext) -> Plan:
-    """Return the plan of *job*: everything pinned."""
+def make_plan(job: Job, context: BuilderContext, *, installer: bool = False) -> Plan:
+    """Return the plan of *job*: everything pinned, with *installer* uv too."""
+    from imagekit.choice import installs_inside  # noqa: PLC0415
     from imagekit.resolve import planning  # noqa: PLC0415  (imports the resolver)
 
     world = planning.World(
@@ -286,6 +329,8 @@ def make_plan(job: Job, context: BuilderContext) -> Plan:
         wheels=context.wheels,
         progress=job.progress,
         upgrade=job.options.upgrade,
+        installer=installer
+        or installs_inside(job.options.builder or job.settings.builder),
     )
     return planning.make_plan(job.image, job.contents, world)
 

@@ -7,10 +7,10 @@ exactly when they are equal, so that a hash of the bytes names the value.
 from __future__ import annotations
 
 import json
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 from imagekit.digest import Digest
+from imagekit.records import compared, is_record
 
 #: Version of the encoding and of what the layers mean. A change is a new identity
 #: for every image: it needs an *Identifiers* entry in the changelog.
@@ -46,7 +46,7 @@ def _plain(value: object) -> Any:
         return value
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    if is_dataclass(value) and not isinstance(value, type):
+    if is_record(value):
         return _record(value)
     raise TypeError(f"no canonical form for {type(value).__name__}: {value!r}")
 
@@ -59,11 +59,9 @@ def _record(value: Any) -> dict[str, Any]:
     two as its empty value, never both.
     """
     record: dict[str, Any] = {"kind": value.kind}
-    for field in fields(value):
-        if not field.compare:
-            continue
-        content = getattr(value, field.name)
+    for name in compared(value):
+        content = getattr(value, name)
         if content is None or content == ():
             continue
-        record[field.name] = _plain(content)
+        record[name] = _plain(content)
     return record

@@ -7,7 +7,6 @@ are hashed here and packed into layers later, so what is hashed is what is shipp
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, assert_never
 
@@ -33,6 +32,7 @@ from imagekit.layers import (
 )
 from imagekit.origin import SourcePath
 from imagekit.python_reads import option_reads, python_reads
+from imagekit.records import dataclass
 from imagekit.runtime_files import checkout_fault, runtime_tree
 from imagekit.source_text import located, read_text, text_digest
 from imagekit.sources import Tree
@@ -71,6 +71,8 @@ class Contents:
             of what a layout on disk holds.
         python: minor version that was asked for or follows from the interpreter or
             the script; None where the base decides.
+        dockerfile: what the Dockerfile says; None for another base.
+        dockerfile_key: what of it enters the content id.
         context: the build context of a Dockerfile, or None.
         created: time stamp of the image and its files, in seconds since the epoch.
     """
@@ -82,6 +84,7 @@ class Contents:
     layers: tuple[LayerContents, ...]
     context: Tree | None
     dockerfile: str | None
+    dockerfile_key: str | None
     created: int
 
     @property
@@ -93,7 +96,7 @@ class Contents:
             self.platform,
             tuple(_key(item) for item in self.layers),
             self.context.digest if self.context else None,
-            self.dockerfile,
+            self.dockerfile_key,
             None if self.created == DEFAULT_EPOCH else self.created,
         )
         return f"ik1-{fingerprint('content', key)}"
@@ -107,7 +110,7 @@ def read_contents(image: Image, *, index: StatIndex | None = None) -> Contents:
         DefinitionError: something that was read is invalid.
     """
     rules = ignore_rules(image)
-    context = dockerfile = None
+    context = dockerfile = dockerfile_key = None
     with located(image.base.origin):
         base, key, python = (
             base_reference(image),
@@ -116,6 +119,7 @@ def read_contents(image: Image, *, index: StatIndex | None = None) -> Contents:
         )
         if isinstance(image.base, DockerfileBase):
             context, dockerfile = read_context(image.base.file, index)
+            dockerfile_key = _dockerfile_key(image.base, dockerfile)
     return Contents(
         base=base,
         base_key=key,
@@ -124,6 +128,7 @@ def read_contents(image: Image, *, index: StatIndex | None = None) -> Contents:
         layers=tuple(read_layer(layer, rules, index) for layer in image.layers),
         context=context,
         dockerfile=dockerfile,
+        dockerfile_key=dockerfile_key,
         created=_created(),
     )
 
@@ -181,8 +186,8 @@ def _read_folder(
 
 
 def read_context(file: SourcePath, index: StatIndex | None) -> tuple[Tree, str]:
-    """Return the build context of the Dockerfile *file*, and the digest of its text."""
-    folder, name = os.path.split(file.location)
+    """Return the build context of the Dockerfile *file*, and its text."""
+    folder = os.path.dirname(file.location)
     text = read_text(file.location)
     for candidate in (f"{file.location}.dockerignore", f"{folder}/.dockerignore"):
         if os.path.isfile(candidate):
@@ -192,8 +197,16 @@ def read_context(file: SourcePath, index: StatIndex | None) -> tuple[Tree, str]:
             break
     else:
         rules = ignore.NOTHING
-    tree = sources.walk(folder, rules, index=index)
-    return tree, text_digest(f"{name}\0{text}")
+    # BuildKit takes links as they are: what they mean is the Dockerfile's to say.
+    return sources.walk(folder, rules, index=index, any_links=True), text
+
+
+def _dockerfile_key(base: DockerfileBase, text: str) -> str:
+    name = os.path.basename(base.file.location)
+    key = text_digest(f"{name}\0{text}")
+    if not base.build_args and base.target is None:
+        return key
+    return fingerprint("dockerfile", (key, base.build_args, base.target))
 
 
 def ignore_rules(image: Image) -> ignore.IgnoreRules | None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
 
+from imagekit.blobs import Blobs
 from imagekit.builder import BuilderContext, Built, BuiltImage
 from imagekit.digest import Digest
-from imagekit.errors import AuthenticationError, LayoutError, StoreError
+from imagekit.errors import (
+    AuthenticationError,
+    LayoutError,
+    RegistryError,
+    StoreError,
+)
 from imagekit.oci import model
-from imagekit.oci.layout import Layout, write_layout
+from imagekit.oci.layout import write_layout
 from imagekit.oci.push import PushBlob, PushManifest, PushReport, push
 from imagekit.oci.repository import Repository
-from imagekit.plan import BaseImage, LayoutSource, Plan, RegistrySource
+from imagekit.plan import Plan
 from imagekit.platform import Platform
-from imagekit.progress import TaskEnded, TaskStarted
+from imagekit.progress import Note, TaskEnded, TaskStarted
 from imagekit.push_memory import PushMemory
+from imagekit.records import dataclass, replace
 from imagekit.reference import Reference
 from imagekit.store import Store
 
@@ -48,7 +52,7 @@ def deliver(
     context: BuilderContext,
 ) -> Delivered:
     """Bring *built* to everywhere it should be; registries last."""
-    blobs = _Blobs(plan, context)
+    blobs = Blobs(plan, built, context)
     for output in outputs:
         _write(output, built, blobs, references, context)
     if not push:
@@ -59,7 +63,8 @@ def deliver(
     )
 
 
-def _root(built: Built) -> model.Descriptor:
+def root_of(built: Built) -> model.Descriptor:
+    """Return the descriptor of the index, or of the only manifest."""
     if built.index is not None:
         return model.Descriptor.of(built.index, model.INDEX)
     image = built.images[0]
@@ -68,72 +73,10 @@ def _root(built: Built) -> model.Descriptor:
     )
 
 
-class _Blobs:
-    """Finds the bytes of blobs: in the store, or where the base comes from."""
-
-    def __init__(self, plan: Plan, context: BuilderContext) -> None:
-        self._context = context
-        self._bases: dict[Digest, BaseImage] = {}
-        for platform in plan.platforms:
-            if platform.base is not None:
-                for layer in platform.base.layers:
-                    self._bases[layer.digest] = platform.base
-
-    def content(self, descriptor: model.Descriptor) -> Path | Iterator[bytes]:
-        """Return a file with the blob, or its bytes from afar."""
-        path = self._context.store.blob_path(descriptor.digest)
-        if path.exists():
-            return path
-        local = self._local(descriptor.digest)
-        if local is not None:
-            return local
-        repository = self.repository(descriptor.digest)
-        if repository is None:
-            raise StoreError(f"no blob {descriptor.digest} in the store")
-        return repository.read_blob(descriptor.digest)
-
-    def opener(self, digest: Digest) -> Callable[[], BinaryIO] | None:
-        """Return what opens the blob, if it is on this machine."""
-        path = self._context.store.blob_path(digest)
-        found = path if path.exists() else self._local(digest)
-        return None if found is None else lambda: found.open("rb")
-
-    def repository(self, digest: Digest) -> Repository | None:
-        """Return the repository that has the blob, if it is one of a base."""
-        source = self._bases[digest].source if digest in self._bases else None
-        if isinstance(source, RegistrySource):
-            return self._context.registries.repository(
-                source.registry, source.repository
-            )
-        return None
-
-    def mounts(
-        self, digest: Digest, target: Repository, memory: PushMemory
-    ) -> tuple[str, ...]:
-        """Return repositories of *target*'s registry that have the blob."""
-        source = self.repository(digest)
-        if source is None:
-            known = memory.elsewhere(digest)
-            return () if known is None else (known,)
-        # A mirror of the base's registry may be the very registry that is pushed to.
-        return tuple(
-            f"{endpoint.prefix}{source.repository}"
-            for endpoint in (source.origin, *source.mirrors)
-            if endpoint.url == target.origin.url
-        )
-
-    def _local(self, digest: Digest) -> Path | None:
-        source = self._bases[digest].source if digest in self._bases else None
-        if isinstance(source, LayoutSource):
-            path = Layout(Path(source.path)).blob_path(digest)
-            return path if path.exists() else None
-        return None
-
-
 def _write(
     output: str,
     built: Built,
-    blobs: _Blobs,
+    blobs: Blobs,
     references: tuple[Reference, ...],
     context: BuilderContext,
 ) -> None:
@@ -150,9 +93,9 @@ def _write(
     context.progress(TaskEnded(task))
 
 
-def _lay_out(path: str, built: Built, blobs: _Blobs, tags: tuple[str, ...]) -> None:
+def _lay_out(path: str, built: Built, blobs: Blobs, tags: tuple[str, ...]) -> None:
     try:
-        write_layout(path, _root(built), blobs.content, tags=tags)
+        write_layout(path, root_of(built), blobs.content, tags=tags)
     except LayoutError as error:
         if isinstance(error.__cause__, OSError):
             error.hint = error.hint or _ELSEWHERE
@@ -160,14 +103,14 @@ def _lay_out(path: str, built: Built, blobs: _Blobs, tags: tuple[str, ...]) -> N
 
 
 def _save(
-    path: Path, built: Built, blobs: _Blobs, references: tuple[Reference, ...]
+    path: Path, built: Built, blobs: Blobs, references: tuple[Reference, ...]
 ) -> None:
     from imagekit.oci.archive import save_archive  # noqa: PLC0415
 
     try:
         save_archive(
             path,
-            _root(built),
+            root_of(built),
             blobs.content,
             names=references,
             platform=_preferred(built),
@@ -180,7 +123,7 @@ def _save(
 
 def _load(
     built: Built,
-    blobs: _Blobs,
+    blobs: Blobs,
     references: tuple[Reference, ...],
     context: BuilderContext,
 ) -> None:
@@ -192,7 +135,7 @@ def _load(
         return store.read_blob(digest) if store.has_blob(digest) else None
 
     load(
-        _root(built),
+        root_of(built),
         blobs.content,
         names=references,
         platform=_preferred(built),
@@ -210,7 +153,7 @@ def _preferred(built: Built) -> Platform:
 
 def _push(
     built: Built,
-    blobs: _Blobs,
+    blobs: Blobs,
     references: tuple[Reference, ...],
     context: BuilderContext,
 ) -> int:
@@ -243,7 +186,41 @@ def _push(
         # from, that is closed to this login.
         report = send(plain)
     memory.remember(manifests)
-    return report.bytes_uploaded
+    return report.bytes_uploaded + _keep(built, blobs, repository, context)
+
+
+def _keep(
+    built: Built,
+    blobs: Blobs,
+    repository: Repository,
+    context: BuilderContext,
+) -> int:
+    """Push what is worth keeping beside the image; its layers are there already."""
+    uploaded = 0
+    for item in built.intermediates:
+        memory = PushMemory(context.store, repository)
+        known = memory.manifests
+        if item.image.manifest in known:
+            continue
+        kept = _push_manifest(item.image, blobs, repository, memory, context.store)
+        try:
+            report = push(
+                repository,
+                (kept,),
+                None,
+                model.INDEX,
+                (item.tag,),
+                proven=known,
+                known=memory.blobs,
+            )
+        except RegistryError as error:
+            context.progress(
+                Note(f"what was executed is not kept in the registry: {error}")
+            )
+            continue
+        uploaded += report.bytes_uploaded
+        memory.remember((kept,))
+    return uploaded
 
 
 def _without_mounts(manifest: PushManifest) -> PushManifest:
@@ -253,7 +230,7 @@ def _without_mounts(manifest: PushManifest) -> PushManifest:
 
 def _push_manifest(
     image: BuiltImage,
-    blobs: _Blobs,
+    blobs: Blobs,
     target: Repository,
     memory: PushMemory,
     store: Store,
@@ -263,6 +240,7 @@ def _push_manifest(
         size=image.config_size,
         open=blobs.opener(image.config),
         title="config",
+        fresh=not all(layer.reused for layer in image.layers),
     )
     layers = tuple(
         PushBlob(
@@ -272,6 +250,7 @@ def _push_manifest(
             mount_from=blobs.mounts(layer.descriptor.digest, target, memory),
             title=layer.title,
             fetch=blobs.repository(layer.descriptor.digest),
+            fresh=not layer.reused,
         )
         for layer in image.layers
     )

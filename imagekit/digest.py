@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Protocol
 
 from imagekit.errors import InvalidDigestError
+from imagekit.records import dataclass
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 

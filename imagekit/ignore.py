@@ -18,11 +18,11 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 
 from imagekit.errors import DefinitionError
 from imagekit.ignore_pattern import BadPatternError, compile_pattern
+from imagekit.records import dataclass
 
 #: Left out of every source folder, unless a ``!pattern`` of the user's ignore file
 #: brings it back. A file is on the list if a machine made it and makes it again, or if

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
@@ -38,6 +37,7 @@ from imagekit.layers import (
 )
 from imagekit.origin import SourcePath, caller
 from imagekit.platform import Architecture
+from imagekit.records import dataclass
 from imagekit.secret import SecretRequest, secrets_from_request
 
 #: Name of images that were given none.
@@ -164,17 +164,35 @@ class Image:
         registry: str | None = None,
         name: str | None = None,
         platform: Architecture | tuple[Architecture, ...] | None = None,
+        *,
+        build_args: Mapping[str, str] | None = None,
+        target: str | None = None,
     ) -> Image:
         """Return the image that *file* describes; its folder is the build context.
 
         It takes no further layers: write them into the Dockerfile.
+
+        Args:
+            file: path of the Dockerfile. ``<file>.dockerignore`` or ``.dockerignore``
+                beside it says what is no part of the context.
+            registry: where the image is pushed.
+            name: the image's name.
+            platform: one or more platforms; by default amd64.
+            build_args: values of its ``ARG`` instructions. They can be read in the
+                image's history: a secret does not belong here.
+            target: the stage to build; by default the last.
         """
         if isinstance(platform, str):
             platform = (platform,)
         origin = caller()
         return cls._new(
             base=DockerfileBase(
-                file=arguments.path("file", file, origin), origin=origin
+                file=arguments.path("file", file, origin),
+                build_args=arguments.build_args(build_args or {}, origin),
+                target=arguments.text("the name of a stage", target)
+                if target
+                else None,
+                origin=origin,
             ),
             layers=(),
             registry=arguments.registry(registry),

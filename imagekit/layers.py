@@ -7,10 +7,10 @@ place that has to learn it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
 from imagekit.origin import Origin, SourcePath
+from imagekit.records import dataclass, field
 from imagekit.secret import Secret
 
 ProjectInstallMode: TypeAlias = Literal["dependencies_only", "install_project"]
@@ -223,11 +223,18 @@ class LayoutBase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DockerfileBase:
-    """A Dockerfile; its folder is the build context."""
+    """A Dockerfile; its folder is the build context.
+
+    Attributes:
+        build_args: values of its ``ARG`` instructions, sorted by name.
+        target: the stage to build; None for the last.
+    """
 
     kind: ClassVar[str] = "dockerfile"
 
     file: SourcePath
+    build_args: tuple[tuple[str, str], ...] = ()
+    target: str | None = None
     origin: Origin = field(compare=False)
 
 

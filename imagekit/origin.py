@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import ClassVar
+
+from imagekit.records import dataclass, field
 
 _OURS = ("imagekit", "flyte")
 

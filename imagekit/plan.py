@@ -6,12 +6,12 @@ into an image and decide nothing about its contents.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from imagekit.digest import Digest
 from imagekit.origin import Origin
 from imagekit.platform import Platform
+from imagekit.records import dataclass, field
 from imagekit.secret import Secret
 from imagekit.sources import Tree
 
@@ -194,10 +194,42 @@ class RunCommands:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildDockerfile:
-    """Build a Dockerfile in its context. Must execute; is the only step."""
+    """Build a Dockerfile in its context. Must execute; is the only step.
+
+    Attributes:
+        file: name of the Dockerfile, for people.
+        text: what it says; it may be left out of the context by the ignore file.
+        build_args: values of its ``ARG`` instructions, sorted by name.
+        target: the stage to build; None for the last.
+    """
 
     file: str
+    text: str
     context: Tree
+    build_args: tuple[tuple[str, str], ...] = ()
+    target: str | None = None
+    origin: Origin | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddLayers:
+    """Put layers on top that were made elsewhere: what an executing step became.
+
+    No plan has such a step from the start; the hybrid builder replaces executing steps
+    by it.
+
+    Attributes:
+        key: what decided the layers.
+        titles: what each holds, for people.
+        source: where the blobs are that the store lacks.
+        reused: whether they were there before this build.
+    """
+
+    layers: tuple[LayerDescriptor, ...]
+    titles: tuple[str, ...]
+    key: str
+    source: RegistrySource | None = field(default=None, compare=False)
+    reused: bool = field(default=False, compare=False)
     origin: Origin | None = field(default=None, compare=False)
 
 
@@ -210,17 +242,25 @@ Step: TypeAlias = (
     | InstallAptPackages
     | RunCommands
     | BuildDockerfile
+    | AddLayers
 )
 ExecutingStep: TypeAlias = InstallAptPackages | RunCommands | BuildDockerfile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformPlan:
-    """The steps for one platform. *base* is None for a Dockerfile only."""
+    """The steps for one platform.
+
+    Attributes:
+        base: None for a Dockerfile only.
+        installer: uv for this platform, with which a builder can install distributions
+            inside the image; None where nobody asked for it.
+    """
 
     platform: Platform
     base: BaseImage | None
     steps: tuple[Step, ...]
+    installer: Distribution | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from imagekit.builder import BuilderContext, Forecaster, LayerForecast
@@ -19,6 +18,7 @@ from imagekit.errors import RegistryError
 from imagekit.image import Image
 from imagekit.plan import InstallDistributions, Plan, PlatformPlan
 from imagekit.progress import Progress, silent
+from imagekit.records import dataclass
 from imagekit.settings import Settings, load_settings
 from imagekit.store import Store
 
@@ -69,7 +69,7 @@ def plan_image(
 
     Nothing is fetched but what pinning needs, and nothing is built or pushed.
     """
-    from imagekit.plugins import load  # noqa: PLC0415  (imports metadata)
+    from imagekit.choice import builder_for  # noqa: PLC0415  (imports builders)
 
     options = options or BuildOptions()
     settings = settings or load_settings()
@@ -77,9 +77,8 @@ def plan_image(
     store = Store(settings.cache_dir)
     with store.in_use(), make_registries(settings, progress) as registries:
         context = make_context(job, store, registries)
-        builder = load(options.builder or settings.builder, context)
         plan = make_plan(job, context)
-        builder.check(plan)
+        builder = builder_for(options.builder or settings.builder, plan, context)
         layers = builder.forecast(plan) if isinstance(builder, Forecaster) else None
         exists, uploads = _registry(job, context, layers)
     return PlanReport(

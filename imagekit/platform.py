@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
 from imagekit.errors import InvalidPlatformError
+from imagekit.records import dataclass
 
 Architecture: TypeAlias = Literal["linux/amd64", "linux/arm64"]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 
 from imagekit.digest import Digest
 from imagekit.errors import InvalidReferenceError
+from imagekit.records import dataclass, replace
 
 DOCKER_HUB = "docker.io"
 

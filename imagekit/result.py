@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Self
+
+from imagekit.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,21 @@ class LayerReport:
     digest: str
     size: int
     reused: bool
+    platform: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepReport:
+    """A step that an engine executed, or had executed before.
+
+    Attributes:
+        seconds: how long it took.
+        cached: whether the engine still had its result.
+    """
+
+    title: str
+    seconds: float
+    cached: bool
     platform: str
 
 
@@ -38,6 +54,8 @@ class BuildResult(str):
         outputs: where else it was written.
         uploaded: bytes sent to the registry.
         seconds: duration of the call.
+        steps: what an engine executed for it.
+        log: what the executed steps printed.
     """
 
     __slots__ = (
@@ -46,11 +64,13 @@ class BuildResult(str):
         "digest",
         "identifier",
         "layers",
+        "log",
         "outputs",
         "platforms",
         "pushed",
         "reused",
         "seconds",
+        "steps",
         "uploaded",
     )
 
@@ -65,6 +85,8 @@ class BuildResult(str):
     outputs: tuple[str, ...]
     uploaded: int
     seconds: float
+    steps: tuple[StepReport, ...]
+    log: str
 
     def __new__(
         cls,
@@ -81,6 +103,8 @@ class BuildResult(str):
         outputs: tuple[str, ...] = (),
         uploaded: int = 0,
         seconds: float = 0.0,
+        steps: tuple[StepReport, ...] = (),
+        log: str = "",
     ) -> Self:
         """Return the result whose text is *uri*."""
         result = super().__new__(cls, uri)
@@ -95,6 +119,8 @@ class BuildResult(str):
         result.outputs = outputs
         result.uploaded = uploaded
         result.seconds = seconds
+        result.steps = steps
+        result.log = log
         return result
 
     @property
@@ -114,6 +140,15 @@ class BuildResult(str):
             }
             for layer in self.layers
         ]
+        steps = [
+            {
+                "title": step.title,
+                "seconds": round(step.seconds, 3),
+                "cached": step.cached,
+                "platform": step.platform,
+            }
+            for step in self.steps
+        ]
         return {
             "uri": self.uri,
             "digest": self.digest,
@@ -127,4 +162,5 @@ class BuildResult(str):
             "outputs": list(self.outputs),
             "uploaded": self.uploaded,
             "seconds": round(self.seconds, 3),
+            "steps": steps,
         }

@@ -7,11 +7,11 @@ runtime needs only the standard library, so that no index has to be asked for it
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 import imagekit
 from imagekit import ignore, sources
 from imagekit.errors import SourceNotFoundError
+from imagekit.records import replace
 from imagekit.sources import Tree
 
 _PACKAGES = ("flyte", "imagekit")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import ClassVar, TypeAlias
 
 from imagekit.canonical import fingerprint
 from imagekit.errors import DefinitionError
+from imagekit.records import dataclass
 
 _ENV_VAR = re.compile(r"[A-Z_][A-Z0-9_]*")
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from imagekit.errors import ImageKitError, SettingsError
 from imagekit.nearest import suggestion
+from imagekit.records import dataclass, field
 from imagekit.settings_table import (
     OTHER_VARIABLES,
     SETTINGS,
@@ -51,6 +51,12 @@ class Settings:
     mirrors: tuple[tuple[str, str], ...] = ()
     insecure_registries: tuple[str, ...] = ()
     remote: str | None = None
+    remote_ca: str | None = None
+    remote_cert: str | None = None
+    remote_key: str | None = None
+    cache_from: tuple[str, ...] = ()
+    cache_to: tuple[str, ...] = ()
+    network: str | None = None
     ca_bundle: str | None = None
     cache_dir: Path
     cache_cap: int = 20 * 2**30

@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from imagekit.platform import Platform
+from imagekit.records import dataclass
 from imagekit.reference import check_registry, check_repository
 
 _UNITS = {
@@ -115,6 +115,20 @@ def _registries(value: Any, folder: str) -> tuple[str, ...]:
     return tuple(check_registry(item) for item in _texts(value, folder))
 
 
+def _caches(value: Any, folder: str) -> tuple[str, ...]:
+    found = _texts(value, folder)
+    if not all(item.startswith("type=") for item in found):
+        raise WrongValueError
+    return found
+
+
+def _network(value: Any, folder: str) -> str:
+    network = _text(value, folder)
+    if network not in ("default", "none", "host"):
+        raise WrongValueError
+    return network
+
+
 def _mirrors(value: Any, folder: str) -> tuple[tuple[str, str], ...]:
     if isinstance(value, dict):
         value = [(key, item) for key, items in value.items() for item in _many(items)]
@@ -151,6 +165,13 @@ MIRRORS = Kind(
     _mirrors,
     _pairs,
 )
+CACHES = Kind(
+    "a list of caches like 'type=registry,ref=ghcr.io/team/cache' (separated by spaces "
+    "in a variable)",
+    _caches,
+    str.split,
+)
+NETWORK = Kind("'default', 'none' or 'host'", _network)
 FILE = Kind("the path of a file", _file)
 FOLDER = Kind("the path of a folder", _path)
 SIZE = Kind("a size like '20GB' or '20GiB', or a number of bytes", _size)
@@ -237,7 +258,58 @@ SETTINGS: tuple[Setting, ...] = (
         kind=TEXT,
         default="none",
         example='"tcp://builder.lan:1234"',
-        meaning="Endpoint of the remote builder.",
+        meaning="Endpoint of a remote BuildKit, for what must execute: "
+        "`tcp://HOST:PORT`, `ssh://HOST`, `docker-context://NAME`, "
+        "`kubernetes://[NAMESPACE]` or `buildx://INSTANCE`.",
+    ),
+    Setting(
+        field="remote_ca",
+        key="remote-ca",
+        kind=FILE,
+        default="none",
+        example='"certs/builder-ca.pem"',
+        meaning="File with the certificate authorities that a `tcp://` endpoint is "
+        "checked against.",
+    ),
+    Setting(
+        field="remote_cert",
+        key="remote-cert",
+        kind=FILE,
+        default="none",
+        example='"certs/client.pem"',
+        meaning="File with the client certificate for a `tcp://` endpoint.",
+    ),
+    Setting(
+        field="remote_key",
+        key="remote-key",
+        kind=FILE,
+        default="none",
+        example='"certs/client-key.pem"',
+        meaning="File with the key of the client certificate.",
+    ),
+    Setting(
+        field="cache_from",
+        key="cache-from",
+        kind=CACHES,
+        default="none",
+        example='["type=registry,ref=ghcr.io/team/cache"]',
+        meaning="Caches that BuildKit imports, in its own words.",
+    ),
+    Setting(
+        field="cache_to",
+        key="cache-to",
+        kind=CACHES,
+        default="none",
+        example='["type=local,dest=/var/cache/buildkit"]',
+        meaning="Caches that BuildKit exports, in its own words.",
+    ),
+    Setting(
+        field="network",
+        key="network",
+        kind=NETWORK,
+        default="the engine's",
+        example='"host"',
+        meaning="Network of the steps that execute: `default`, `none` or `host`.",
     ),
     Setting(
         field="ca_bundle",
@@ -246,7 +318,7 @@ SETTINGS: tuple[Setting, ...] = (
         default="the system's",
         example='"certs/company.pem"',
         meaning="File with the certificate authorities that registries are checked "
-        "against.",
+        "against, and that steps which execute are given.",
     ),
     Setting(
         field="cache_dir",

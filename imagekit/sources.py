@@ -12,7 +12,6 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
@@ -23,6 +22,7 @@ from imagekit.errors import (
     SourceUnreadableError,
 )
 from imagekit.ignore import IgnoreRules
+from imagekit.records import dataclass, field, replace
 from imagekit.symlinks import check_links
 
 if TYPE_CHECKING:
@@ -111,7 +111,13 @@ def _canonical(entry: Entry) -> str:
     )
 
 
-def walk(root: str, rules: IgnoreRules, *, index: StatIndex | None = None) -> Tree:
+def walk(
+    root: str,
+    rules: IgnoreRules,
+    *,
+    index: StatIndex | None = None,
+    any_links: bool = False,
+) -> Tree:
     """Return what the folder *root* holds, but for what *rules* leave out.
 
     Folders are entries of their own, empty ones too; an ignored folder is one only
@@ -122,6 +128,7 @@ def walk(root: str, rules: IgnoreRules, *, index: StatIndex | None = None) -> Tr
         root: path of the folder.
         rules: what to leave out.
         index: remembers hashes of files that have not changed since.
+        any_links: whether symbolic links may leave the folder.
 
     Raises:
         SourceNotFoundError: *root* is not there, or not a folder.
@@ -134,7 +141,8 @@ def walk(root: str, rules: IgnoreRules, *, index: StatIndex | None = None) -> Tr
     _check_folder(root)
     known = index.folder(root) if index is not None else None
     entries = sorted(_entries(root, rules, known), key=_sort_key)
-    check_links({e.path: e.target for e in entries if e.target is not None}, root)
+    if not any_links:
+        check_links({e.path: e.target for e in entries if e.target is not None}, root)
     if known is not None:
         known.save()
     return Tree(entries=tuple(entries))

@@ -18,10 +18,10 @@ import os
 import struct
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 from imagekit.errors import StoreError
+from imagekit.records import dataclass, field
 from imagekit.store import Store
 
 _KIND = "walk"

@@ -22,12 +22,12 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from imagekit.digest import Digest, Hash, sha256
 from imagekit.errors import HashMismatchError, StoreError
+from imagekit.records import dataclass
 
 _CHUNK = 1 << 20
 

@@ -6,11 +6,11 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from imagekit.oci.annotations import CONTENT_ID, KEY
+from imagekit.records import dataclass
 from imagekit.store import Store
 
 #: What an item is: a layer or document (manifest, config) that a build made, another
@@ -21,9 +21,9 @@ ItemKind: TypeAlias = Literal[
 
 #: Records of what builds made.
 LAYERS = "layers"
-#: Records that remember what is elsewhere (file hashes, a registry's blobs). They
-#: mention digests, and promise nothing of the store.
-MEMORIES = ("walk", "pushed")
+#: Records that remember what is elsewhere (file hashes, a registry's blobs, installed
+#: builders). They may mention digests, and promise nothing of the store.
+MEMORIES = ("walk", "pushed", "builders")
 #: Larger blobs are no documents.
 _DOCUMENT = 4 << 20
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import errno
 import fcntl
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, assert_never
 
 from imagekit.errors import StoreError
+from imagekit.records import dataclass
 from imagekit.store import Store
 from imagekit.store_contents import LAYERS, MEMORIES, Item, list_items
 

@@ -13,16 +13,18 @@ from typing import TypeVar
 import pytest
 from machine import debian_base
 from machine import judges as judge_tools
+from machine.certificates import mutual_tls
 from machine.engine import Engine, start_engine
 from machine.judges import Judges
 from machine.push import push_layout
 from machine.registry import Registry
+from machine.remote_buildkit import RemoteBuildKit
 from machine.state import UnsupportedMachineError, state_folder
 
 from imagekit.store import Store
 
 _Made = TypeVar("_Made")
-_Running = TypeVar("_Running", Engine, Registry)
+_Running = TypeVar("_Running", Engine, Registry, RemoteBuildKit)
 
 _CI = os.environ.get("CI", "").lower() in {"1", "true"}
 _HOME = Path.home()
@@ -114,6 +116,21 @@ def engine() -> Iterator[Engine]:
 def classic_engine() -> Iterator[Engine]:
     """Return an engine with the classic image store."""
     with _machine(lambda: start_engine("classic")) as running:
+        yield running
+
+
+@pytest.fixture
+def remote_buildkit(engine: Engine) -> Iterator[RemoteBuildKit]:
+    """Return a remote BuildKit that lets everyone in."""
+    with _machine(lambda: RemoteBuildKit(engine.host)) as running:
+        yield running
+
+
+@pytest.fixture
+def remote_buildkit_tls(engine: Engine, tmp_path: Path) -> Iterator[RemoteBuildKit]:
+    """Return a remote BuildKit that wants the client certificate in its ``tls``."""
+    tls = _set_up(lambda: mutual_tls(tmp_path / "tls"))
+    with _machine(lambda: RemoteBuildKit(engine.host, tls=tls)) as running:
         yield running
 
 

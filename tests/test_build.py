@@ -280,7 +280,7 @@ def test_refusals_name_what_and_where(
     image = change(definition(app))
 
     with pytest.raises(kind, match=words) as caught:
-        build_image(image, settings=settings)
+        build_image(image, BuildOptions(builder="embedded"), settings=settings)
 
     assert f"{__file__}:" in str(caught.value)
 

@@ -98,7 +98,8 @@ class TestBuild:
         (project / "images.py").write_text(
             f"{_IMAGES}\nbad = base.with_commands(['make']).clone(name='cli-bad')\n"
         )
-        assert main(["build", "images.py", "base", "bad", "--json"]) == 1
+        words = ["build", "images.py", "base", "bad", "--builder", "embedded"]
+        assert main([*words, "--json"]) == 1
         document = json.loads(capsys.readouterr().out)
 
         assert [image["name"] for image in document["images"]] == ["base"]

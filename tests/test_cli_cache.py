@@ -110,7 +110,7 @@ class TestDoctor:
     def test_text(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["doctor"]) == 0
         out = capsys.readouterr().out
-        assert "ok       builders     embedded\n" in out
+        assert "ok       builders     buildkit, embedded, remote\n" in out
         assert "\x1b" not in out
 
     def test_looking_makes_no_store(self, tmp_path: Path) -> None:

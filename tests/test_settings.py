@@ -36,6 +36,13 @@ VALUES: Mapping[str, tuple[str, str, object]] = {
         ("a.lan", "b.lan:1"),
     ),
     "remote": ("tcp://b:1", '"tcp://b:1"', "tcp://b:1"),
+    "cache_from": (
+        "type=gha type=local,src=c",
+        '["type=gha", "type=local,src=c"]',
+        ("type=gha", "type=local,src=c"),
+    ),
+    "cache_to": ("type=inline", '["type=inline"]', ("type=inline",)),
+    "network": ("host", '"host"', "host"),
     "cache_dir": ("/var/tmp/ik", '"/var/tmp/ik"', Path("/var/tmp/ik")),
     "cache_cap": ("10GB", '"10 GB"', 10 * 10**9),
     "jobs": ("3", "3", 3),
@@ -66,7 +73,13 @@ def by_field(field: str) -> tuple[str, str]:
 
 
 def test_every_setting_has_a_value_in_these_tests() -> None:
-    assert {item.field for item in SETTINGS} == {*VALUES, "ca_bundle"}
+    assert {item.field for item in SETTINGS} == {
+        *VALUES,
+        "ca_bundle",
+        "remote_ca",
+        "remote_cert",
+        "remote_key",
+    }
 
 
 def test_defaults(project: Path, home: Path) -> None:
@@ -346,7 +359,8 @@ def test_example_of_the_page_can_be_loaded(project: Path, home: Path) -> None:
     example = page().partition("```toml\n")[2].partition("```")[0]
     assert set(tomllib.loads(example)) == {item.key for item in SETTINGS}
     (project / "certs").mkdir()
-    (project / "certs" / "company.pem").write_text("x")
+    for name in ("company", "builder-ca", "client", "client-key"):
+        (project / "certs" / f"{name}.pem").write_text("x")
     (project / "imagekit.toml").write_text(example)
 
     assert "default" not in load(project, home).sources.values()

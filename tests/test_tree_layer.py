@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from layer_reading import contents, entries, rebuilt, tar_bytes
 from wheel_maker import MTIME
 
+from imagekit.base_paths import Links
 from imagekit.errors import (
     BuildFailedError,
     SourceChangedError,
@@ -26,7 +27,6 @@ from imagekit.ignore import IgnoreRules
 from imagekit.plan import LayerDescriptor
 from imagekit.sources import Entry, Tree, walk
 from imagekit.store import Store
-from imagekit_oci.paths import Links
 from imagekit_oci.tree_layer import tree_layer_key, write_tree_layer
 
 EMPTY = Tree(entries=())

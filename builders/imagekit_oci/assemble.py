@@ -16,6 +16,7 @@ from imagekit.builder import (
 from imagekit.errors import UnsupportedLayerError
 from imagekit.oci import model
 from imagekit.plan import (
+    AddLayers,
     BuildDockerfile,
     CopyTree,
     CreateVenv,
@@ -162,9 +163,9 @@ def _executing(step: Step) -> str | None:
             what = f"commands {', '.join(map(repr, step.commands))}"
         case BuildDockerfile():
             what = f"Dockerfile {step.file!r}"
-        case CreateVenv() | InstallDistributions() | CopyTree() | SetEnv():
+        case CreateVenv() | InstallDistributions() | CopyTree() | AddLayers():
             return None
-        case SetWorkdir():
+        case SetEnv() | SetWorkdir():
             return None
         case _:
             assert_never(step)

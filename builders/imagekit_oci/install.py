@@ -18,10 +18,10 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import NamedTuple, NoReturn, TypeAlias
 
+from imagekit.base_paths import folders_of
 from imagekit.errors import BuildFailedError
 from imagekit.plan import Distribution, Interpreter
 from imagekit_oci import record, scripts
-from imagekit_oci.paths import folders_of
 from imagekit_oci.record import RecordLine
 from imagekit_oci.wheel import Member, Wheel
 

@@ -44,9 +44,12 @@ class LayerPool:
         """Start what is missing of *jobs*, and return their layers to come."""
         # Big layers first, so that no core is left with a giant at the end.
         for job in sorted(jobs, key=lambda job: -job.size):
-            if job.key not in self._layers:
+            if job.given is None and job.key not in self._layers:
                 self._layers[job.key] = self._start(job)
-        return [self._layers[job.key] for job in jobs]
+        return [
+            self._layers[job.key] if job.given is None else self._start(job)
+            for job in jobs
+        ]
 
     def _start(self, job: LayerJob) -> Future[BuiltLayer]:
         known = known_layer(self._context.store, job)
@@ -134,7 +137,15 @@ def _origins(plan: Plan) -> dict[str, Origin | None]:
 
 
 def known_layer(store: Store, job: LayerJob) -> BuiltLayer | None:
-    """Return the layer of *job* if the store has it."""
+    """Return the layer of *job* if it was given, or if the store has it."""
+    if job.given is not None:
+        return BuiltLayer(
+            descriptor=job.given,
+            title=job.title,
+            reused=job.reused,
+            key=job.key,
+            source=job.source,
+        )
     record = store.read_record("layers", job.key)
     if record is None:
         return None

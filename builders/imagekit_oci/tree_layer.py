@@ -11,9 +11,9 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
+from imagekit.base_paths import BASE_FOLDERS, Links, sort_key
 from imagekit.canonical import fingerprint
 from imagekit.errors import (
     BuildFailedError,
@@ -22,10 +22,10 @@ from imagekit.errors import (
 )
 from imagekit.oci import tar
 from imagekit.plan import LayerDescriptor
+from imagekit.records import dataclass
 from imagekit.sources import Entry, Tree
 from imagekit.store import Store
 from imagekit_oci.layer_writer import FORMAT, LayerWriter
-from imagekit_oci.paths import BASE_FOLDERS, Links, sort_key
 
 LinkTable: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import posixpath
-from dataclasses import dataclass
 from typing import ClassVar
 
+from imagekit import venv
+from imagekit.base_paths import BASE_FOLDERS, Links, folders_of, sort_key
 from imagekit.canonical import fingerprint
 from imagekit.oci import tar
 from imagekit.plan import Interpreter, LayerDescriptor
+from imagekit.records import dataclass
 from imagekit.store import Store
 from imagekit_oci.layer_writer import FORMAT, LayerWriter
-from imagekit_oci.paths import BASE_FOLDERS, Links, folders_of, sort_key
 from imagekit_oci.tree_layer import LinkTable
 
 _FILE = 0o644
@@ -44,16 +44,16 @@ def write_venv_layer(
     """
     resolved = Links(links)
     root = resolved.folder(prefix)
-    symlinks = {f"{root}/{path}": to for path, to in _symlinks(interpreter).items()}
+    symlinks = {f"{root}/{path}": to for path, to in venv.symlinks(interpreter).items()}
     config = f"{root}/pyvenv.cfg"
-    site = f"{root}/{_library(interpreter)}/site-packages"
+    site = f"{root}/{venv.library(interpreter)}/site-packages"
     folders = folders_of((*symlinks, config, f"{site}/."), below="")
     # /opt is there for what is added to a system, so a base may lack it.
     folders -= BASE_FOLDERS - {"opt"}
     with LayerWriter(store) as layer:
         for path in sorted((*folders, *symlinks, config), key=sort_key):
             if path == config:
-                text = _config(interpreter)
+                text = venv.configuration(interpreter)
                 layer.small(
                     tar.header(path, type="0", mode=_FILE, size=len(text), mtime=mtime)
                 )
@@ -97,29 +97,3 @@ class _Inputs:
     prefix: str
     root: str
     mtime: int
-
-
-def _library(interpreter: Interpreter) -> str:
-    return f"lib/python{interpreter.version[0]}.{interpreter.version[1]}"
-
-
-def _symlinks(interpreter: Interpreter) -> dict[str, str]:
-    """Return the environment's links, relative to it, and their targets."""
-    major, minor = interpreter.version
-    return {
-        "bin/python": interpreter.path,
-        "bin/python3": "python",
-        f"bin/python{major}.{minor}": "python",
-        "lib64": "lib",
-    }
-
-
-def _config(interpreter: Interpreter) -> bytes:
-    """Return ``pyvenv.cfg``; site.py and tools look for these keys."""
-    lines = (
-        f"home = {posixpath.dirname(interpreter.path)}",
-        "include-system-site-packages = false",
-        f"version = {interpreter.full_version}",
-        f"version_info = {interpreter.full_version}",
-    )
-    return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")

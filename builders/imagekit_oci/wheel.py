@@ -10,11 +10,11 @@ import os
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, Self
 
 from imagekit.errors import BuildFailedError
+from imagekit.records import dataclass, replace
 from imagekit_oci.inflate import ERRORS, crc32, inflater
 from imagekit_oci.record import RecordLine, parse_record
 

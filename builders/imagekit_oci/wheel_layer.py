@@ -14,16 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from imagekit.base_paths import Links, folders_of, sort_key
 from imagekit.oci import tar
 from imagekit.plan import Distribution, Interpreter, LayerDescriptor
+from imagekit.records import dataclass
 from imagekit.store import Store
 from imagekit_oci.install import Installation, InstalledFile
 from imagekit_oci.layer_writer import LayerWriter
-from imagekit_oci.paths import Links, folders_of, sort_key
 from imagekit_oci.wheel import DEFLATED, Member, Wheel
 
 _FILE = 0o644

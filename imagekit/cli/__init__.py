@@ -18,6 +18,7 @@ COMMANDS = {
     "build": ("build", "build the images of a file"),
     "id": ("id", "print what identifies the images of a file"),
     "plan": ("plan", "show what a build would read, fetch, make and upload"),
+    "dockerfile": ("dockerfile", "print an image as a Dockerfile"),
     "inspect": ("inspect", "show what is in an image"),
     "cache ls": ("cache_ls", "show what is in the content store"),
     "cache gc": ("cache_gc", "remove what is not needed from the content store"),

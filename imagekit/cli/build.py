@@ -60,6 +60,33 @@ def configure(parser: Parser) -> None:
         default=[],
         help="resolve anew: everything, or the package that is named; repeat it",
     )
+    _configure_execution(parser)
+
+
+def _configure_execution(parser: Parser) -> None:
+    group = parser.add_argument_group("for what must execute (BuildKit)")
+    group.add_argument(
+        "--no-cache", action="store_true", help="run every executing step anew"
+    )
+    group.add_argument(
+        "--cache-from",
+        metavar="CACHE",
+        action="append",
+        default=[],
+        help="a cache to import, such as type=registry,ref=ghcr.io/team/cache",
+    )
+    group.add_argument(
+        "--cache-to",
+        metavar="CACHE",
+        action="append",
+        default=[],
+        help="a cache to export, such as type=local,dest=DIR; also gha, s3",
+    )
+    group.add_argument(
+        "--network", metavar="NETWORK", help="default, none or host, for the steps"
+    )
+    group.add_argument("--sbom", metavar="VALUE", help="as BuildKit takes it")
+    group.add_argument("--provenance", metavar="VALUE", help="as BuildKit takes it")
 
 
 def prepare(argv: list[str]) -> list[str]:
@@ -113,8 +140,14 @@ def _options(arguments: Namespace) -> BuildOptions:
         tag=arguments.tag,
         push=arguments.push,
         outputs=tuple(arguments.output),
-        force=arguments.force,
+        force=arguments.force or arguments.no_cache,
         upgrade="" in upgrade or tuple(upgrade),
+        no_cache=arguments.no_cache,
+        cache_from=tuple(arguments.cache_from),
+        cache_to=tuple(arguments.cache_to),
+        network=arguments.network,
+        sbom=arguments.sbom,
+        provenance=arguments.provenance,
         **image_options(arguments),
     )
 

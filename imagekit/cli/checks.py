@@ -10,13 +10,13 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from imagekit import __version__
 from imagekit.cli.sizes import size_text
 from imagekit.plugins import installed
+from imagekit.records import dataclass
 from imagekit.settings import Settings
 from imagekit.store import Store
 from imagekit.store_contents import list_items

@@ -8,7 +8,6 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -17,6 +16,7 @@ from typing import Any
 from imagekit.errors import DefinitionError, ImageKitError, SourceNotFoundError
 from imagekit.image import Image
 from imagekit.nearest import suggestion
+from imagekit.records import dataclass
 
 # Inline script metadata, "script" type (PEP 723).
 _HEADER = re.compile(r"^# /// script\s*$", re.MULTILINE)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import dataclass, field
 from typing import Any, TextIO
 
+from imagekit.records import dataclass, field
 
-@dataclass(kw_only=True)
+
+@dataclass(slots=True, kw_only=True)
 class Output:
     """Where a command puts its results.
 

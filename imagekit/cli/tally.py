@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 
 from imagekit.progress import Event, Note, TaskAdvanced, TaskEnded, TaskStarted
+from imagekit.records import dataclass, field
 
 #: Seconds over which a speed is taken.
 _WINDOW = 5.0

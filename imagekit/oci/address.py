@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 from urllib.parse import SplitResult, parse_qsl, urlencode, urljoin, urlsplit
 
 from imagekit.errors import RegistryError
+from imagekit.records import dataclass
 from imagekit.reference import DOCKER_HUB
 
 #: The one registry whose API is not on the host that its name says.

@@ -9,7 +9,6 @@ images give equal bytes.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +20,7 @@ from imagekit.oci.model import CONTAINERD_NAME, REF_NAME, Descriptor, index
 from imagekit.oci.select import FoundImage, find_image
 from imagekit.oci.tar import END, header, padding
 from imagekit.platform import Platform
+from imagekit.records import dataclass, replace
 from imagekit.reference import Reference
 
 

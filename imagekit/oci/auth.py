@@ -11,7 +11,6 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from math import inf
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from imagekit.errors import AuthenticationError, RegistryError
 from imagekit.oci.address import Endpoint, follow, hostname, is_loopback, redact
 from imagekit.oci.credentials import Credential, IdentityToken, Password, RegistryToken
 from imagekit.oci.refusal import refusal, surprise
+from imagekit.records import dataclass
 
 if TYPE_CHECKING:
     from imagekit.oci.transport import Reply, Transport

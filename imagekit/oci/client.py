@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from imagekit.errors import AuthenticationError, RegistryError
@@ -13,6 +12,7 @@ from imagekit.oci.refusal import refusal
 from imagekit.oci.retry import Attempts, RetryPolicy
 from imagekit.oci.transport import Reply, Transport
 from imagekit.progress import Progress
+from imagekit.records import dataclass, field
 
 _UNAUTHORIZED, _FORBIDDEN = 401, 403
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from imagekit.digest import Digest
 from imagekit.errors import InvalidDigestError, LayoutError
 from imagekit.oci.document import canonical_json, read_json
 from imagekit.platform import Platform
+from imagekit.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,12 +8,12 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from imagekit.errors import SettingsError
 from imagekit.progress import Note, Progress, silent
+from imagekit.records import dataclass, field
 from imagekit.reference import DOCKER_HUB
 
 #: Docker Hub's name in configuration files, older than registries' API.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from imagekit.digest import Digest
 from imagekit.errors import InvalidDigestError, LayoutError
 from imagekit.platform import Platform
+from imagekit.records import dataclass
 
 # image-spec, media-types.md.
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"

@@ -12,11 +12,11 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from imagekit.digest import Digest
 from imagekit.errors import BuilderUnavailableError, BuildFailedError
+from imagekit.records import dataclass
 
 _UNREACHABLE = (
     "cannot connect to the docker daemon",

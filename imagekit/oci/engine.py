@@ -15,7 +15,6 @@ If a layer turns out to be missing after all, the engine says so and gets everyt
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
 
@@ -29,6 +28,7 @@ from imagekit.oci.model import Descriptor, Manifest, read_document
 from imagekit.oci.select import FoundImage, find_image, suits
 from imagekit.platform import Platform
 from imagekit.progress import Note, Progress, silent
+from imagekit.records import dataclass
 from imagekit.reference import Reference
 from imagekit.store import Store
 

@@ -7,7 +7,6 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from imagekit.oci.model import (
     oci_media_type,
     read_index,
 )
+from imagekit.records import dataclass
 
 #: Content of the file ``oci-layout``.
 MARKER = canonical_json({"imageLayoutVersion": "1.0.0"})

@@ -8,7 +8,6 @@ into a view. Docker's schema 2 documents are read too, and never written.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from imagekit.errors import LayoutError
@@ -33,6 +32,7 @@ from imagekit.oci.descriptor import (
     oci_media_type,
 )
 from imagekit.oci.document import canonical_json, read_json
+from imagekit.records import dataclass
 
 __all__ = [
     "CONFIG",

@@ -6,11 +6,17 @@ before their manifests, manifests before their index, tags last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import (
+    FIRST_EXCEPTION,
+    CancelledError,
+    Future,
+    ThreadPoolExecutor,
+    wait,
+)
 from io import BufferedReader
 from threading import Event as Flag
+from types import MappingProxyType
 from typing import BinaryIO, Literal, TypeAlias, TypeVar
 
 from imagekit.digest import Digest
@@ -18,12 +24,15 @@ from imagekit.errors import RegistryError
 from imagekit.oci.chunk_reader import ChunkReader
 from imagekit.oci.repository import ManifestContent, Repository
 from imagekit.progress import Event, Progress, TaskEnded, TaskStarted, silent
+from imagekit.records import dataclass, replace
 
 Fate: TypeAlias = Literal["uploaded", "mounted", "present"]
 T = TypeVar("T")
 R = TypeVar("R")
 
 _BUFFER = 1 << 18
+#: Up to here, sending what was made just now is cheaper than asking for it first.
+_SMALL = 1 << 20
 #: What a registry may say of a manifest whose blobs it lacks.
 _BLOBS_MISSING = frozenset(
     {"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_INVALID", "MANIFEST_UNVERIFIED"}
@@ -39,6 +48,7 @@ class PushBlob:
         mount_from: repositories of the target's registry that may have it.
         title: what people call it.
         fetch: the repository to copy it from, if its bytes are not here.
+        fresh: whether it was made just now, so that a registry hardly has it.
     """
 
     digest: Digest
@@ -47,6 +57,7 @@ class PushBlob:
     mount_from: tuple[str, ...] = ()
     title: str = ""
     fetch: Repository | None = None
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +174,7 @@ class _Push:
         proven: dict[Digest, frozenset[Digest]],
     ) -> PushReport:
         wanted = {top.digest, *(manifest.digest for manifest in manifests)}
+        early = self._early(manifests)
         held = self._held(wanted, proven)
         if top.digest in held:
             self._tag(top, tags, present=True)
@@ -171,7 +183,8 @@ class _Push:
         children = [m for m in missing if m.digest != top.digest]
         blobs = {blob.digest: blob for m in missing for blob in m.blobs}
         there = blobs.keys() & {d for m in held & proven.keys() for d in proven[m]}
-        report = self._blobs(blobs[d] for d in blobs if d not in there)
+        there -= early.keys()
+        report = self._blobs((blobs[d] for d in blobs if d not in there), early)
         try:
             self._manifests(children, top, tags)
         except RegistryError as error:
@@ -182,6 +195,17 @@ class _Push:
             self._manifests(children, top, tags)
             return _joined(report, more)
         return _joined(report, PushReport(present=tuple(sorted(there))))
+
+    def _early(
+        self, manifests: tuple[PushManifest, ...]
+    ) -> Mapping[Digest, Future[Fate]]:
+        """Begin to send what no registry can have, before anything is asked."""
+        blobs = {blob.digest: blob for item in manifests for blob in item.blobs}
+        return {
+            digest: self._pool.submit(self._blob, blob)
+            for digest, blob in blobs.items()
+            if blob.fresh and blob.size <= _SMALL
+        }
 
     def _held(self, wanted: set[Digest], proven: Iterable[Digest]) -> set[Digest]:
         """Return which of the manifests the registry holds."""
@@ -198,10 +222,19 @@ class _Push:
         answers = self._all(held, digests)
         return {digest for digest, there in zip(digests, answers, strict=True) if there}
 
-    def _blobs(self, blobs: Iterable[PushBlob]) -> PushReport:
+    def _blobs(
+        self,
+        blobs: Iterable[PushBlob],
+        early: Mapping[Digest, Future[Fate]] = MappingProxyType({}),
+    ) -> PushReport:
         # The largest first, so that none is left running alone at the end.
         ordered = sorted(blobs, key=lambda blob: -blob.size)
-        fates = list(zip(ordered, self._all(self._blob, ordered), strict=True))
+
+        def brought(blob: PushBlob) -> Fate:
+            begun = early.get(blob.digest)
+            return self._blob(blob) if begun is None else begun.result()
+
+        fates = list(zip(ordered, self._all(brought, ordered), strict=True))
 
         def of(fate: Fate) -> tuple[Digest, ...]:
             return tuple(blob.digest for blob, found in fates if found == fate)
@@ -227,7 +260,8 @@ class _Push:
         return fate
 
     def _brought(self, blob: PushBlob, task: str) -> Fate:
-        if self._target.has_blob(blob.digest):
+        fresh = blob.fresh and blob.size <= _SMALL
+        if not fresh and self._target.has_blob(blob.digest):
             return "present"
         for source in blob.mount_from:
             if self._target.mount_blob(blob.digest, source):

@@ -7,7 +7,6 @@ is imported with the first request.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
@@ -15,6 +14,7 @@ from imagekit.digest import Digest
 from imagekit.errors import HashMismatchError, RegistryError
 from imagekit.oci.address import Endpoint
 from imagekit.progress import Progress, TaskAdvanced
+from imagekit.records import dataclass, field, replace
 from imagekit.store import Store
 
 if TYPE_CHECKING:

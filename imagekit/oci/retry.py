@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from imagekit.errors import RegistryError
 from imagekit.progress import Note, Progress
+from imagekit.records import dataclass
 
 #: A shorter pause passes without a word.
 _WORTH_A_NOTE = 2.0

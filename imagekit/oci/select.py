@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from imagekit.errors import LayoutError
 from imagekit.oci.config import ImageConfig, read_config
 from imagekit.oci.model import Descriptor, Index, Manifest, read_document
 from imagekit.platform import Platform
+from imagekit.records import dataclass
 
 #: Gives the verified bytes of a manifest, index or config.
 ReadDocument: TypeAlias = Callable[[Descriptor], bytes]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -27,6 +26,7 @@ from urllib3.exceptions import (
 
 from imagekit.errors import RegistryError, SettingsError
 from imagekit.oci.address import is_loopback, redact
+from imagekit.records import dataclass
 
 if TYPE_CHECKING:
     from ssl import SSLContext

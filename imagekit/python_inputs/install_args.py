@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from imagekit.errors import InvalidLayerError
 from imagekit.python_inputs import install_options
+from imagekit.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

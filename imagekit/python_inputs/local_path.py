@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
+
+from imagekit.records import dataclass
 
 #: ``name [extras] @ target``, the direct references of PEP 508.
 _DIRECT = re.compile(

@@ -10,13 +10,13 @@ import os
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from imagekit.errors import DefinitionError, InvalidLayerError
 from imagekit.python_inputs.local_path import local_requirement
 from imagekit.python_inputs.reading import read_text
+from imagekit.records import dataclass, field
 
 _COMMENT = re.compile(r"(^|\s+)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")

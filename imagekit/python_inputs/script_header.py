@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from imagekit.errors import DefinitionError
 from imagekit.python_inputs.local_path import local_requirement
+from imagekit.records import dataclass, field
 
 # The reference expression of the specification ("Inline script metadata").
 _BLOCK = re.compile(

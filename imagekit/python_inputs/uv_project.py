@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from imagekit.layers import ProjectInstallMode
 from imagekit.python_inputs.local_path import local_requirement
 from imagekit.python_inputs.reading import read_text, read_toml
+from imagekit.records import dataclass
 
 _NAME = re.compile(r"[-_.]+")
 _LOCAL = ("editable", "directory")

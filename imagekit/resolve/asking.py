@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from imagekit.python_inputs.requirements_file import RequirementLine
+from imagekit.records import dataclass
 from imagekit.resolve.credentials import Credentials
 from imagekit.resolve.indexes import Indexes, UserSettings, index_variables
 from imagekit.resolve.pins import Pin

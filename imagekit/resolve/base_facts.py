@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from imagekit.plan import Interpreter, Libc
+from imagekit.records import dataclass
 
 #: Number of the record's form; others are ignored and made anew.
 _FORM = 1

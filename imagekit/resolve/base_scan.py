@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from imagekit.oci.decompress import decompressed
 from imagekit.plan import Interpreter, Libc
 from imagekit.platform import Platform
+from imagekit.records import dataclass
 from imagekit.resolve.base_facts import BaseFacts
 from imagekit.resolve.base_tree import PROGRAM, Node, Tree
 

@@ -8,7 +8,6 @@ kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import assert_never
 
 from imagekit.errors import BaseNotFoundError, LayoutError
@@ -18,6 +17,7 @@ from imagekit.oci.model import Descriptor, read_document
 from imagekit.oci.registry import ManifestContent, Registries, Repository
 from imagekit.oci.select import ReadDocument
 from imagekit.plan import BlobSource, LayoutSource, RegistrySource
+from imagekit.records import dataclass
 from imagekit.reference import Reference
 from imagekit.store import Store
 

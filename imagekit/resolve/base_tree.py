@@ -11,11 +11,11 @@ import posixpath
 import re
 import tarfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from imagekit.errors import LayoutError
 from imagekit.plan import Libc
+from imagekit.records import dataclass, field
 
 Kind: TypeAlias = Literal["folder", "link", "program", "libc", "venv"]
 LibcName: TypeAlias = Literal["glibc", "musl"]

@@ -14,9 +14,9 @@ If that fails too, two layers exclude each other, and the error names them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from imagekit.errors import ImageKitError
+from imagekit.records import dataclass
 from imagekit.resolve.asking import Asker
 from imagekit.resolve.failure import alone_failure, conflict, resolution_failure
 from imagekit.resolve.pins import Pin

@@ -7,9 +7,10 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from threading import Lock
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+from imagekit.records import dataclass, field
 
 _USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/\s'\"@`]*@")
 _HELPER_SECONDS = 60

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO
@@ -16,6 +15,7 @@ from imagekit.errors import (
     RegistryError,
 )
 from imagekit.progress import Progress
+from imagekit.records import dataclass
 from imagekit.resolve.credentials import Credentials, redact, without_login
 from imagekit.resolve.partial_file import PartialFile, RemoteFile
 

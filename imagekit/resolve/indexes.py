@@ -12,10 +12,10 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from imagekit.records import dataclass, field
 from imagekit.resolve.credentials import redact
 
 #: Variables with which a user changes what uv resolves to.

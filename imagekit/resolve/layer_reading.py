@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -26,6 +25,7 @@ from imagekit.python_inputs.requirements_file import (
 )
 from imagekit.python_inputs.script_header import parse_script
 from imagekit.python_inputs.uv_project import ProjectFiles, read_project
+from imagekit.records import replace
 from imagekit.resolve.credentials import redact
 from imagekit.resolve.indexes import Indexes
 from imagekit.resolve.pins import folder_reference

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from imagekit.errors import HashMismatchError, StoreError
 from imagekit.progress import Progress, TaskAdvanced
+from imagekit.records import dataclass
 from imagekit.resolve.credentials import redact
 
 

@@ -5,9 +5,10 @@ A pin names one version of one distribution: a wheel, or what one is built from.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 from urllib.parse import quote
+
+from imagekit.records import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import posixpath
-from dataclasses import dataclass
 from typing import assert_never
 
 from imagekit.builder import WheelSource
 from imagekit.contents import Contents, LayerContents
-from imagekit.errors import BaseUnsuitableError, InvalidLayerError
+from imagekit.errors import InvalidLayerError
 from imagekit.image import Image
 from imagekit.layers import (
     AptPackages,
@@ -51,10 +50,12 @@ from imagekit.plan import (
 )
 from imagekit.platform import Platform
 from imagekit.progress import Progress, TaskEnded, TaskStarted
+from imagekit.records import dataclass
 from imagekit.resolve.base import resolve_bases
-from imagekit.resolve.python import Resolved, Target, resolve
+from imagekit.resolve.python import Resolved, resolve
 from imagekit.resolve.runtime_wheel import runtime_wheel
 from imagekit.resolve.sizes import with_sizes
+from imagekit.resolve.target import target_of
 from imagekit.store import Store
 
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -69,6 +70,7 @@ class World:
 
     Attributes:
         upgrade: True to resolve everything anew, or names of what to bring up to date.
+        installer: whether the plan says which uv installs inside the image.
     """
 
     store: Store
@@ -76,6 +78,7 @@ class World:
     wheels: WheelSource
     progress: Progress
     upgrade: bool | tuple[str, ...] = False
+    installer: bool = False
 
 
 def make_plan(image: Image, contents: Contents, world: World) -> Plan:
@@ -102,9 +105,13 @@ def make_plan(image: Image, contents: Contents, world: World) -> Plan:
 
 def _dockerfile_step(base: DockerfileBase, contents: Contents) -> BuildDockerfile:
     assert contents.context is not None
+    assert contents.dockerfile is not None
     return BuildDockerfile(
         file=posixpath.basename(base.file.location),
+        text=contents.dockerfile,
         context=contents.context,
+        build_args=base.build_args,
+        target=base.target,
         origin=base.origin,
     )
 
@@ -116,7 +123,12 @@ def _plan_platform(
     installs = _installs(image, contents, base, world)
     for item in contents.layers:
         steps.add(item, installs.get(id(item)))
-    return PlatformPlan(platform=base.platform, base=base, steps=tuple(steps.steps))
+    return PlatformPlan(
+        platform=base.platform,
+        base=base,
+        steps=tuple(steps.steps),
+        installer=_installer(image, base, world) if installs else None,
+    )
 
 
 def _pin_bases(
@@ -202,23 +214,32 @@ def _installs(
     return found
 
 
+def _installer(image: Image, base: BaseImage, world: World) -> Distribution | None:
+    if not world.installer:
+        return None
+    from imagekit.resolve.installer import installer  # noqa: PLC0415  (only if asked)
+
+    layers = (layer for layer in image.layers if isinstance(layer, PythonLayer))
+    first = next(layers, None)
+    return installer(
+        base,
+        folder=first.origin.folder if first else "",
+        store=world.store,
+        wheels=world.wheels,
+        progress=world.progress,
+    )
+
+
 def _resolve(
     image: Image, base: BaseImage, layers: tuple[PythonLayer, ...], world: World
 ) -> tuple[Resolved, ...]:
-    assert base.interpreter is not None
-    if base.libc is None:
-        raise BaseUnsuitableError(
-            f"can't tell which C library {base.name!r} has, so no wheels fit for sure",
-            hint="use a base with glibc or musl",
-            origin=str(layers[0].origin),
-        )
+    target = target_of(base, origin=layers[0].origin)
     task = f"resolve:{base.platform}"
     world.progress(TaskStarted(task, f"Python packages for {base.platform}", "resolve"))
-    minor = ".".join(map(str, base.interpreter.version))
     result = resolve(
         layers,
-        Target(platform=base.platform, interpreter=base.interpreter, libc=base.libc),
-        lineage=f"{image.registry or ''}/{image.name}:{base.platform}:{minor}",
+        target,
+        lineage=f"{image.registry or ''}/{image.name}:{base.platform}:{target.minor}",
         store=world.store,
         upgrade=world.upgrade,
         progress=world.progress,

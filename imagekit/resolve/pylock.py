@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import posixpath
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from imagekit.errors import HashMismatchError, NoWheelError, ResolutionError
+from imagekit.records import dataclass, field
 from imagekit.resolve.credentials import without_login
 from imagekit.resolve.pins import (
     File,

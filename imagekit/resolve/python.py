@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 from imagekit.canonical import fingerprint
 from imagekit.errors import ImageKitError
 from imagekit.layers import PythonLayer
 from imagekit.plan import Distribution
 from imagekit.progress import Note, Progress, silent
+from imagekit.records import dataclass, replace
 from imagekit.resolve.credentials import Credentials
 from imagekit.resolve.distributions import Distributions
 from imagekit.resolve.indexes import UserSettings, user_settings
@@ -21,11 +21,11 @@ from imagekit.resolve.resolution import (
     chain_keys,
     read_resolution,
 )
-from imagekit.resolve.secret_values import secret_variables
 from imagekit.resolve.target import Target
 from imagekit.resolve.tree_digests import TreeDigests
 from imagekit.resolve.uv import Uv
 from imagekit.resolve.wanted import Wanted
+from imagekit.secret_values import secret_variables
 from imagekit.store import Store
 
 __all__ = ["Resolved", "Target", "credentials_for", "resolve"]

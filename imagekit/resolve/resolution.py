@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from imagekit.canonical import fingerprint
+from imagekit.records import dataclass
 from imagekit.resolve.credentials import redact
 from imagekit.resolve.pins import Pin, pin_from_record, pin_record
 from imagekit.resolve.target import Target

@@ -11,7 +11,6 @@ import os
 import platform as host_platform
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -20,6 +19,7 @@ from imagekit.digest import Digest
 from imagekit.errors import InvalidPlatformError, NoWheelError
 from imagekit.platform import Platform
 from imagekit.progress import Progress, TaskEnded, TaskStarted
+from imagekit.records import dataclass
 from imagekit.resolve.build_source import (
     copied_project,
     needs_compiler,

@@ -8,10 +8,10 @@ one digest here and another there.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from imagekit.builder import WheelSource
 from imagekit.plan import Distribution
+from imagekit.records import replace
 from imagekit.store import Store
 
 _REQUESTS = 8

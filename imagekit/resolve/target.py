@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from imagekit.errors import BaseUnsuitableError
-from imagekit.plan import Interpreter, Libc
+from imagekit.origin import Origin
+from imagekit.plan import BaseImage, Interpreter, Libc
 from imagekit.platform import Platform
+from imagekit.records import dataclass
 
 #: The minor versions of glibc that ``uv --python-platform`` knows as manylinux_2_N.
 _UV_GLIBC = (17, 28, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40)
@@ -53,3 +53,19 @@ class Target:
                 hint="use a newer base image",
             )
         return f"{machine}-manylinux_2_{known[-1]}"
+
+
+def target_of(base: BaseImage, *, origin: Origin | None = None) -> Target:
+    """Return the target that *base* is; it has a Python.
+
+    Raises:
+        BaseUnsuitableError: nobody can tell which wheels fit.
+    """
+    assert base.interpreter is not None
+    if base.libc is None:
+        raise BaseUnsuitableError(
+            f"can't tell which C library {base.name!r} has, so no wheels fit for sure",
+            hint="use a base with glibc or musl",
+            origin=str(origin) if origin else None,
+        )
+    return Target(platform=base.platform, interpreter=base.interpreter, libc=base.libc)

@@ -7,11 +7,11 @@ import re
 import tempfile
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from imagekit.errors import ResolutionError
+from imagekit.records import dataclass, field
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _NO_SOLUTION = "No solution found"

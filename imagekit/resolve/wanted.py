@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import assert_never
 
 from imagekit.layers import (
@@ -18,6 +17,7 @@ from imagekit.layers import (
 from imagekit.python_inputs.install_args import InstallArgs
 from imagekit.python_inputs.requirements_file import RequirementLine
 from imagekit.python_inputs.uv_project import ProjectFiles, normalized
+from imagekit.records import dataclass, field
 from imagekit.resolve.credentials import redact
 from imagekit.resolve.indexes import Indexes
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 
 from imagekit.plan import Libc
+from imagekit.records import dataclass
 from imagekit.resolve.target import Target
 
 #: Older names of manylinux platforms (PEP 600, "Legacy manylinux tags").

@@ -1,0 +1,48 @@
+"""Which builder makes a plan: the one that was named, or the least that can.
+
+What executes nothing is assembled here. What executes something is assembled but for
+that, and a Dockerfile is an engine's from beginning to end.
+"""
+
+from __future__ import annotations
+
+from imagekit.builder import Builder, BuilderContext
+from imagekit.plan import BuildDockerfile, InstallAptPackages, Plan, RunCommands
+from imagekit.plugins import AUTO, load
+
+_ASSEMBLER = "embedded"
+_LOCAL = "buildkit"
+_REMOTE = "remote"
+
+
+def installs_inside(name: str) -> bool:
+    """Return whether the builder *name* installs distributions inside the image."""
+    return name in (_LOCAL, _REMOTE)
+
+
+def builder_for(name: str, plan: Plan, context: BuilderContext) -> Builder:
+    """Return the builder *name* for *plan*; ``auto`` chooses one.
+
+    Raises:
+        UnknownBuilderError: no such builder is installed.
+        BuilderUnavailableError: it is, but can't be imported.
+        UnsupportedLayerError: a step of the plan is beyond it.
+    """
+    builder = _chosen(plan, context) if name == AUTO else load(name, context)
+    builder.check(plan)
+    return builder
+
+
+def _chosen(plan: Plan, context: BuilderContext) -> Builder:
+    steps = [step for platform in plan.platforms for step in platform.steps]
+    whole = any(isinstance(step, BuildDockerfile) for step in steps)
+    if not whole and not any(
+        isinstance(step, InstallAptPackages | RunCommands) for step in steps
+    ):
+        return load(_ASSEMBLER, context)
+    executor = load(_REMOTE if context.execution.remote else _LOCAL, context)
+    if whole:
+        return executor
+    from imagekit.hybrid import HybridBuilder  # noqa: PLC0415  (only where it serves)
+
+    return HybridBuilder(context, load(_ASSEMBLER, context), executor)

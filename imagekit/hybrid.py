@@ -1,0 +1,249 @@
+"""The hybrid builder: an engine for what must execute, and none for anything else.
+
+A plan is cut at its executing steps. Each run of them is executed once, on top of an
+OCI layout of what comes before it, and becomes layers that are known by their own
+content id from then on, in the store and in the registry. All the rest is assembled.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from imagekit.blobs import Blobs
+from imagekit.builder import (
+    Builder,
+    BuilderContext,
+    Built,
+    ExecutedStep,
+    Forecaster,
+    Intermediate,
+    LayerForecast,
+)
+from imagekit.delivery import root_of
+from imagekit.errors import BuildFailedError
+from imagekit.executed import ExecutedResults, Steps, given
+from imagekit.executed_key import executed_key
+from imagekit.oci.layout import write_layout
+from imagekit.plan import (
+    BaseImage,
+    BuildDockerfile,
+    InstallAptPackages,
+    LayoutSource,
+    Plan,
+    PlatformPlan,
+    RunCommands,
+    SetEnv,
+    Step,
+)
+from imagekit.records import replace
+
+
+def _executes(step: Step) -> bool:
+    return isinstance(step, InstallAptPackages | RunCommands | BuildDockerfile)
+
+
+class HybridBuilder:
+    """Has one builder execute what must be, and another assemble the rest.
+
+    Args:
+        context: what both of them were made with.
+        assembler: takes plans without executing steps.
+        executor: takes plans with nothing else.
+    """
+
+    def __init__(
+        self, context: BuilderContext, assembler: Builder, executor: Builder
+    ) -> None:
+        self._context = context
+        self._assembler = assembler
+        self._executor = executor
+        self._results = ExecutedResults(context)
+        self._steps: list[ExecutedStep] = []
+        self._logs: list[str] = []
+
+    @property
+    def name(self) -> str:
+        """``hybrid``."""
+        return "hybrid"
+
+    def check(self, plan: Plan) -> None:
+        """Raise UnsupportedLayerError if either builder can't do its part."""
+        self._assembler.check(_only(plan, executing=False))
+        self._executor.check(_only(plan, executing=True))
+
+    def build(self, plan: Plan) -> Built:
+        """Execute what nobody has executed yet, and assemble the image."""
+        self.check(plan)
+        platforms, kept = [], []
+        for platform in plan.platforms:
+            steps, images = self._replaced(plan, platform)
+            platforms.append(replace(platform, steps=steps))
+            kept += images
+        built = self._assembler.build(replace(plan, platforms=tuple(platforms)))
+        return replace(
+            built,
+            steps=tuple(self._steps),
+            log="".join(self._logs),
+            intermediates=tuple(kept),
+        )
+
+    def forecast(self, plan: Plan) -> tuple[LayerForecast, ...]:
+        """Return the layers above the bases; executed ones have no size before."""
+        found: list[LayerForecast] = []
+        for platform in plan.platforms:
+            steps: list[Step] = []
+            missing: list[LayerForecast] = []
+            for part, executing in _runs(platform.steps):
+                if not executing:
+                    steps += part
+                    continue
+                known = self._results.known(_key(plan, platform, steps, part), part)
+                if known is not None:
+                    steps += known
+                else:
+                    missing += _forecasts(platform, part)
+                    steps += [step for step in part if isinstance(step, SetEnv)]
+            rest = replace(platform, steps=tuple(steps))
+            if isinstance(self._assembler, Forecaster):
+                found += self._assembler.forecast(replace(plan, platforms=(rest,)))
+            found += missing
+        return tuple(found)
+
+    def _replaced(
+        self, plan: Plan, platform: PlatformPlan
+    ) -> tuple[Steps, list[Intermediate]]:
+        """Return the steps with layers in place of what executes."""
+        steps: list[Step] = []
+        kept: list[Intermediate] = []
+        for part, executing in _runs(platform.steps):
+            if not executing:
+                steps += part
+                continue
+            key = _key(plan, platform, steps, part)
+            known = self._results.known(key, part) or self._results.offered(key, part)
+            steps += known or self._executed(plan, platform, tuple(steps), part, key)
+            if self._context.cache is not None:
+                image = self._prefix(plan, platform, tuple(steps), key).images[0]
+                kept.append(Intermediate(tag=key, image=image))
+        return tuple(steps), kept
+
+    def _executed(
+        self, plan: Plan, platform: PlatformPlan, before: Steps, part: Steps, key: str
+    ) -> Steps:
+        """Execute *part* on top of *before*, and keep what it became."""
+        assert platform.base is not None
+        with self._below(plan, platform, before) as base:
+            own = PlatformPlan(platform=platform.platform, base=base, steps=part)
+            built = self._executor.build(
+                replace(plan, content_id=key, platforms=(own,))
+            )
+        self._steps += built.steps
+        self._logs.append(built.log)
+        made = built.images[0].layers
+        under = [layer.descriptor.diff_id for layer in made[: len(base.layers)]]
+        if under != [layer.diff_id for layer in base.layers]:
+            raise BuildFailedError(
+                f"the builder {self._executor.name!r} replaced layers of the image "
+                "that it was given",
+                hint="report this to whoever makes the builder",
+            )
+        new = made[len(base.layers) :]
+        layers = tuple(layer.descriptor for layer in new)
+        titles = tuple(layer.title for layer in new)
+        self._results.keep(key, layers, titles)
+        return given(part, key, layers, titles, reused=False)
+
+    @contextmanager
+    def _below(
+        self, plan: Plan, platform: PlatformPlan, before: Steps
+    ) -> Iterator[BaseImage]:
+        """Give what is below an executing step, as a base."""
+        assert platform.base is not None
+        if not before:
+            yield platform.base
+            return
+        built = self._prefix(plan, platform, before, plan.content_id)
+        blobs = Blobs(replace(plan, platforms=(platform,)), built, self._context)
+        folder = tempfile.mkdtemp(dir=self._context.store.temporary(), prefix="below-")
+        try:
+            write_layout(folder, root_of(built), blobs.content)
+            image = built.images[0]
+            yield replace(
+                platform.base,
+                manifest=image.manifest,
+                config=self._context.store.read_blob(image.config),
+                layers=tuple(layer.descriptor for layer in image.layers),
+                source=LayoutSource(path=folder),
+            )
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _prefix(
+        self, plan: Plan, platform: PlatformPlan, steps: Steps, content_id: str
+    ) -> Built:
+        own = replace(platform, steps=steps)
+        return self._assembler.build(
+            replace(plan, content_id=content_id, platforms=(own,))
+        )
+
+
+def _runs(steps: Steps) -> Iterator[tuple[Steps, bool]]:
+    """Yield *steps* in runs, and whether a run executes.
+
+    Settings between two executing steps belong to their run: one solve does it all.
+    """
+    places = [index for index, step in enumerate(steps) if _executes(step)]
+    at = 0
+    while places:
+        first = last = places.pop(0)
+        while places and all(
+            isinstance(step, SetEnv) for step in steps[last + 1 : places[0]]
+        ):
+            last = places.pop(0)
+        yield steps[at:first], False
+        yield steps[first : last + 1], True
+        at = last + 1
+    yield steps[at:], False
+
+
+def _key(
+    plan: Plan, platform: PlatformPlan, before: Sequence[Step], part: Steps
+) -> str:
+    assert platform.base is not None
+    return executed_key(platform.base, before, part, plan.created)
+
+
+def _only(plan: Plan, *, executing: bool) -> Plan:
+    """Return the plan with nothing but what executes, or without it."""
+    platforms = tuple(
+        replace(
+            platform,
+            steps=tuple(
+                step for step in platform.steps if _executes(step) is executing
+            ),
+        )
+        for platform in plan.platforms
+    )
+    return replace(plan, platforms=platforms)
+
+
+def _forecasts(platform: PlatformPlan, part: Steps) -> list[LayerForecast]:
+    found = []
+    for step in part:
+        match step:
+            case InstallAptPackages():
+                titles = [f"apt packages {', '.join(step.packages)}"]
+            case RunCommands():
+                titles = [f"command {command!r}" for command in step.commands]
+            case _:
+                titles = []
+        found += [
+            LayerForecast(
+                platform=platform.platform, title=title, size=0, descriptor=None
+            )
+            for title in titles
+        ]
+    return found
