@@ -49,7 +49,7 @@ COMMANDS = RunCommands(
         "mkdir -m 750 made && echo made > made/file && ln -s file made/link",
         "pwd > /where && id -un > /who",
         # Bytecode holds the time of its source, which is not known before the end.
-        "/opt/venv/bin/python -B /opt/venv/bin/remotely-tool > /printed",
+        "/opt/venv/bin/python /opt/venv/bin/remotely-tool > /printed",
     )
 )
 

@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     # Few objects die here but those that reference counts free; looking for cycles
     # thousands of times while modules load costs a tenth of a short run.
-    gc.set_threshold(50_000)
+    gc.set_threshold(200_000)
     arguments = sys.argv[1:] if argv is None else argv
     output = Output(as_json="--json" in arguments)
     try:

@@ -138,10 +138,25 @@ def push(
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
         work = _Push(target, pool, progress)
         try:
-            return work.run(manifests, top, tags, {d: known(d) for d in proven})
+            proofs = _proofs(manifests, {d: known(d) for d in proven})
+            return work.run(manifests, top, tags, proofs)
         except BaseException:
             work.stop()
             raise
+
+
+def _proofs(
+    manifests: Iterable[PushManifest], known: Mapping[Digest, frozenset[Digest]]
+) -> dict[Digest, frozenset[Digest]]:
+    """Return those of the *known* manifests that say something of other blobs each."""
+    left = {blob.digest for manifest in manifests for blob in manifest.blobs}
+    found = {}
+    # Often one has all that there is to know, and the others would only be asked.
+    for digest in sorted(known, key=lambda digest: -len(known[digest] & left)):
+        if known[digest] & left or not known[digest]:
+            found[digest] = known[digest]
+            left -= known[digest]
+    return found
 
 
 class _Push:

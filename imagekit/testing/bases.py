@@ -10,7 +10,7 @@ import gzip
 import io
 import tarfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +106,8 @@ def pinned_bases(
     """Return the image of *layout* for each of *platforms* that it is for."""
     base = LayoutBase(path=SourcePath(name="conformance", location=str(layout)))
     found = {}
-    for platform in platforms:
-        with Registries() as registries:
+    with Registries() as registries:
+        for platform in platforms:
             try:
                 found[platform] = _pinned(base, platform, registries, store)
             except BaseNotFoundError:
@@ -118,14 +118,27 @@ def pinned_bases(
 def _pinned(
     base: LayoutBase, platform: Platform, registries: Registries, store: Store
 ) -> BaseImage:
-    try:
+    def resolve(*, python: bool, links: bool = True) -> BaseImage:
         return resolve_base(
-            base, platform, registries=registries, store=store, need_python=True
+            base,
+            platform,
+            registries=registries,
+            store=store,
+            need_python=python,
+            need_links=links,
         )
-    except BaseUnsuitableError:  # it has no Python; what needs one is left out
-        return resolve_base(
-            base, platform, registries=registries, store=store, need_python=False
-        )
+
+    here = resolve(python=False, links=False)
+    # Its layers are read once a process: that takes longer than most laws.
+    if here.manifest not in _PINNED:
+        try:
+            _PINNED[here.manifest] = resolve(python=True)
+        except BaseUnsuitableError:  # it has no Python; what needs one is left out
+            _PINNED[here.manifest] = resolve(python=False)
+    return replace(_PINNED[here.manifest], source=here.source)
+
+
+_PINNED: dict[Digest, BaseImage] = {}
 
 
 def _tiny_image(
