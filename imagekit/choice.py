@@ -21,14 +21,16 @@ def installs_inside(name: str) -> bool:
 
 
 def builder_for(name: str, plan: Plan, context: BuilderContext) -> Builder:
-    """Return the builder *name* for *plan*; ``auto`` chooses one.
+    """Return the builder *name* for *plan*; ``auto`` chooses one that can make it.
 
     Raises:
         UnknownBuilderError: no such builder is installed.
         BuilderUnavailableError: it is, but can't be imported.
         UnsupportedLayerError: a step of the plan is beyond it.
     """
-    builder = _chosen(plan, context) if name == AUTO else load(name, context)
+    if name == AUTO:
+        return _chosen(plan, context)
+    builder = load(name, context)
     builder.check(plan)
     return builder
 
@@ -40,9 +42,13 @@ def _chosen(plan: Plan, context: BuilderContext) -> Builder:
         isinstance(step, InstallAptPackages | RunCommands) for step in steps
     ):
         return load(_ASSEMBLER, context)
-    executor = load(_REMOTE if context.execution.remote else _LOCAL, context)
+    name = _REMOTE if context.execution.remote else _LOCAL
     if whole:
-        return executor
+        return load(name, context)
     from imagekit.hybrid import HybridBuilder  # noqa: PLC0415  (only where it serves)
 
-    return HybridBuilder(context, load(_ASSEMBLER, context), executor)
+    return HybridBuilder(
+        context,
+        assembler=load(_ASSEMBLER, context),
+        executor=lambda: load(name, context),
+    )

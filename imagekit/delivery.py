@@ -13,6 +13,7 @@ from imagekit.errors import (
     RegistryError,
     StoreError,
 )
+from imagekit.executed import KEPT, kept_record
 from imagekit.oci import model
 from imagekit.oci.layout import write_layout
 from imagekit.oci.push import PushBlob, PushManifest, PushReport, push
@@ -200,8 +201,6 @@ def _keep(
     for item in built.intermediates:
         memory = PushMemory(context.store, repository)
         known = memory.manifests
-        if item.image.manifest in known:
-            continue
         kept = _push_manifest(item.image, blobs, repository, memory, context.store)
         try:
             report = push(
@@ -214,12 +213,11 @@ def _keep(
                 known=memory.blobs,
             )
         except RegistryError as error:
-            context.progress(
-                Note(f"what was executed is not kept in the registry: {error}")
-            )
+            context.progress(Note(f"{item.tag!r} is not kept in the registry: {error}"))
             continue
         uploaded += report.bytes_uploaded
         memory.remember((kept,))
+        context.store.write_record(KEPT, kept_record(repository, item.tag), True)
     return uploaded
 
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from imagekit.builder import BuilderContext
+from imagekit.canonical import fingerprint
 from imagekit.digest import Digest
 from imagekit.errors import RegistryError
 from imagekit.oci import annotations as names
 from imagekit.oci import model
+from imagekit.oci.repository import Repository
 from imagekit.plan import AddLayers, LayerDescriptor, RegistrySource, SetEnv, Step
 from imagekit.progress import Note
 
 #: Kind of the records in the store.
 EXECUTED = "executed"
+
+#: Kind of the records of results that were pushed.
+KEPT = "kept"
 
 Steps: TypeAlias = tuple[Step, ...]
 
@@ -72,6 +77,14 @@ class ExecutedResults:
         )
         return given(part, key, layers, titles, source=source, reused=True)
 
+    def is_kept(self, key: str) -> bool:
+        """Return whether the registry was given the result, by this machine."""
+        if self._context.cache is None:
+            return False
+        repository = self._context.registries.of(self._context.cache)
+        record = kept_record(repository, key)
+        return self._context.store.read_record(KEPT, record) is not None
+
     def keep(
         self, key: str, layers: tuple[LayerDescriptor, ...], titles: tuple[str, ...]
     ) -> None:
@@ -90,6 +103,11 @@ class ExecutedResults:
                 for layer, title in zip(layers, titles, strict=True)
             ],
         )
+
+
+def kept_record(repository: Repository, key: str) -> str:
+    """Return the key of the record that *repository* has the result *key*."""
+    return fingerprint("kept", (repository.name, key))
 
 
 def given(

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 
 from imagekit.blobs import Blobs
 from imagekit.builder import (
@@ -51,15 +52,20 @@ class HybridBuilder:
     Args:
         context: what both of them were made with.
         assembler: takes plans without executing steps.
-        executor: takes plans with nothing else.
+        executor: gives the one that takes plans with nothing else. It is only asked
+            for where something is executed.
     """
 
     def __init__(
-        self, context: BuilderContext, assembler: Builder, executor: Builder
+        self,
+        context: BuilderContext,
+        *,
+        assembler: Builder,
+        executor: Callable[[], Builder],
     ) -> None:
         self._context = context
         self._assembler = assembler
-        self._executor = executor
+        self._load = executor
         self._results = ExecutedResults(context)
         self._steps: list[ExecutedStep] = []
         self._logs: list[str] = []
@@ -74,9 +80,17 @@ class HybridBuilder:
         self._assembler.check(_only(plan, executing=False))
         self._executor.check(_only(plan, executing=True))
 
+    @cached_property
+    def _executor(self) -> Builder:
+        return self._load()
+
     def build(self, plan: Plan) -> Built:
         """Execute what nobody has executed yet, and assemble the image."""
-        self.check(plan)
+        self._assembler.check(_only(plan, executing=False))
+        for platform in plan.platforms:
+            for part in self._unknown(plan, platform):
+                own = replace(platform, steps=part)
+                self._executor.check(replace(plan, platforms=(own,)))
         platforms, kept = [], []
         for platform in plan.platforms:
             steps, images = self._replaced(plan, platform)
@@ -112,6 +126,18 @@ class HybridBuilder:
             found += missing
         return tuple(found)
 
+    def _unknown(self, plan: Plan, platform: PlatformPlan) -> Iterator[Steps]:
+        """Yield what the store has no result of, before any of it is executed."""
+        steps: list[Step] = []
+        for part, executing in _runs(platform.steps):
+            if not executing:
+                steps += part
+                continue
+            key = _key(plan, platform, steps, part)
+            if self._results.known(key, part) is None:
+                yield part
+            steps += given(part, key, (), (), reused=False)
+
     def _replaced(
         self, plan: Plan, platform: PlatformPlan
     ) -> tuple[Steps, list[Intermediate]]:
@@ -125,7 +151,7 @@ class HybridBuilder:
             key = _key(plan, platform, steps, part)
             known = self._results.known(key, part) or self._results.offered(key, part)
             steps += known or self._executed(plan, platform, tuple(steps), part, key)
-            if self._context.cache is not None:
+            if self._context.cache is not None and not self._results.is_kept(key):
                 image = self._prefix(plan, platform, tuple(steps), key).images[0]
                 kept.append(Intermediate(tag=key, image=image))
         return tuple(steps), kept

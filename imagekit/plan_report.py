@@ -79,6 +79,7 @@ def plan_image(
         context = make_context(job, store, registries)
         plan = make_plan(job, context)
         builder = builder_for(options.builder or settings.builder, plan, context)
+        builder.check(plan)
         layers = builder.forecast(plan) if isinstance(builder, Forecaster) else None
         exists, uploads = _registry(job, context, layers)
     return PlanReport(

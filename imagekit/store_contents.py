@@ -23,7 +23,7 @@ ItemKind: TypeAlias = Literal[
 LAYERS = "layers"
 #: Records that remember what is elsewhere (file hashes, a registry's blobs, installed
 #: builders). They may mention digests, and promise nothing of the store.
-MEMORIES = ("walk", "pushed", "builders")
+MEMORIES = ("walk", "pushed", "kept", "builders")
 #: Larger blobs are no documents.
 _DOCUMENT = 4 << 20
 

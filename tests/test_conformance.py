@@ -105,7 +105,11 @@ def test_the_hybrid_builder_conforms_without_an_engine(
     chroot: Callable[[BuilderContext], Builder], base_layout: Path
 ) -> None:
     report = check_builder(
-        lambda context: HybridBuilder(context, OCIBuilder(context), chroot(context)),
+        lambda context: HybridBuilder(
+            context,
+            assembler=OCIBuilder(context),
+            executor=lambda: chroot(context),
+        ),
         name="hybrid",
         executes=True,
         refuses=[InstallAptPackages, BuildDockerfile],
@@ -175,7 +179,9 @@ def test_the_hybrid_builder_conforms(
 
     check_builder(
         lambda context: HybridBuilder(
-            context, OCIBuilder(context), load("buildkit", context)
+            context,
+            assembler=OCIBuilder(context),
+            executor=lambda: load("buildkit", context),
         ),
         name="hybrid",
         executes=True,

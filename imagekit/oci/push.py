@@ -223,7 +223,8 @@ class _Push:
         }
 
     def _held(self, wanted: set[Digest], proven: Iterable[Digest]) -> set[Digest]:
-        """Return which of the manifests the registry holds."""
+        """Return which of the manifests the registry holds, as far as that is asked."""
+        known = set(proven)
 
         def held(digest: Digest) -> bool:
             try:
@@ -233,7 +234,8 @@ class _Push:
                     raise
                 return False  # a proof less, no more
 
-        digests = sorted(wanted | set(proven))
+        # Where a memory does not have what is wanted, the registry hardly does.
+        digests = sorted(known or wanted)
         answers = self._all(held, digests)
         return {digest for digest, there in zip(digests, answers, strict=True) if there}
 
@@ -244,12 +246,12 @@ class _Push:
     ) -> PushReport:
         # The largest first, so that none is left running alone at the end.
         ordered = sorted(blobs, key=lambda blob: -blob.size)
-
-        def brought(blob: PushBlob) -> Fate:
-            begun = early.get(blob.digest)
-            return self._blob(blob) if begun is None else begun.result()
-
-        fates = list(zip(ordered, self._all(brought, ordered), strict=True))
+        begun = [blob for blob in ordered if blob.digest in early]
+        others = [blob for blob in ordered if blob.digest not in early]
+        fates = [
+            *zip(others, self._all(self._blob, others), strict=True),
+            *((blob, early[blob.digest].result()) for blob in begun),
+        ]
 
         def of(fate: Fate) -> tuple[Digest, ...]:
             return tuple(blob.digest for blob, found in fates if found == fate)

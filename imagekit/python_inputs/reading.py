@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +49,8 @@ def read_toml(path: Path, *, what: str, named_by: str | None = None) -> dict[str
         SourceNotFoundError: there is no such file.
         SourceUnreadableError: it can't be read.
     """
+    import tomllib  # noqa: PLC0415  (not for other files)
+
     text = read_text(path, what=what, named_by=named_by)
     try:
         return tomllib.loads(text)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from imagekit.python_inputs.requirements_file import RequirementLine
 from imagekit.records import dataclass
 from imagekit.resolve.credentials import Credentials
 from imagekit.resolve.indexes import Indexes, UserSettings, index_variables
@@ -16,6 +15,9 @@ from imagekit.resolve.pylock import Selection, pins_from_lock
 from imagekit.resolve.target import Target
 from imagekit.resolve.uv import Question, Uv, UvError
 from imagekit.resolve.wanted import Wanted, merged_options
+
+if TYPE_CHECKING:
+    from imagekit.python_inputs.requirements_file import RequirementLine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -246,9 +245,15 @@ def _uv_tables(
 
 def _table(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     try:
-        yield path, tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, ValueError):
         return  # uv itself reports a file that it can't read
+    import tomllib  # noqa: PLC0415  (only where there is a file)
+
+    try:
+        yield path, tomllib.loads(text)
+    except ValueError:
+        return  # and one that is no TOML
 
 
 def _pip_index(environ: Mapping[str, str]) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from imagekit.canonical import fingerprint
 from imagekit.digest import Digest
@@ -23,8 +23,6 @@ from imagekit.python_inputs.requirements_file import (
     RequirementLine,
     read_requirements,
 )
-from imagekit.python_inputs.script_header import parse_script
-from imagekit.python_inputs.uv_project import ProjectFiles, read_project
 from imagekit.records import replace
 from imagekit.resolve.credentials import redact
 from imagekit.resolve.indexes import Indexes
@@ -36,6 +34,9 @@ from imagekit.resolve.script_settings import (
 )
 from imagekit.resolve.tree_digests import TreeDigests, local_digest
 from imagekit.resolve.wanted import Wanted, merged_options
+
+if TYPE_CHECKING:
+    from imagekit.python_inputs.uv_project import ProjectFiles
 
 _ARCHIVES = (".whl", ".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
@@ -115,6 +116,10 @@ def _requirements(
 
 def _script(layer: UVScript, args: InstallArgs, digests: TreeDigests) -> Wanted:
     path = Path(layer.script.location)
+    from imagekit.python_inputs.script_header import (  # noqa: PLC0415
+        parse_script,
+    )
+
     header = parse_script(read_text(path, what="script"), name=str(path))
     reads = [
         local_digest(Path(place), digests) for _, place in header.folders + header.files
@@ -154,6 +159,8 @@ def _project(layer: UVProject, args: InstallArgs, digests: TreeDigests) -> Wante
             f"no uv.lock at {lock!r}",
             hint="run 'uv lock' in the project, or leave uvlock= out",
         )
+    from imagekit.python_inputs.uv_project import read_project  # noqa: PLC0415
+
     files = read_project(layer.pyproject.location, lock, layer.mode)
     reads = [local_digest(Path(path), digests) for _, path in files.files]
     reads += [local_digest(Path(path), digests) for _, path in files.folders]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from imagekit.python_inputs.script_header import ScriptHeader
 from imagekit.resolve.indexes import Indexes
 from imagekit.resolve.pins import folder_reference
+
+if TYPE_CHECKING:
+    from imagekit.python_inputs.script_header import ScriptHeader
 
 
 def script_options(header: ScriptHeader) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -147,6 +146,8 @@ class Uv:
                 lock.write_text(_preferences(question.preferences), encoding="utf-8")
             argv += ["--output-file", str(lock)]
             self.run(argv, environ=question.environ, folder=question.folder, hide=hide)
+            import tomllib  # noqa: PLC0415  (only to read an answer)
+
             return tomllib.loads(lock.read_text(encoding="utf-8")), folder
 
     def run(

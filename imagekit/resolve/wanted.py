@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from imagekit.layers import (
     PipPackages,
@@ -15,11 +15,13 @@ from imagekit.layers import (
     UVScript,
 )
 from imagekit.python_inputs.install_args import InstallArgs
-from imagekit.python_inputs.requirements_file import RequirementLine
-from imagekit.python_inputs.uv_project import ProjectFiles, normalized
 from imagekit.records import dataclass, field
 from imagekit.resolve.credentials import redact
 from imagekit.resolve.indexes import Indexes
+
+if TYPE_CHECKING:
+    from imagekit.python_inputs.requirements_file import RequirementLine
+    from imagekit.python_inputs.uv_project import ProjectFiles
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?(?=\s*(?:$|[^:/\w.-]))")
 #: Options of uv that may be given more than once.
@@ -145,7 +147,11 @@ def requirement_name(text: str) -> str | None:
     if "://" in text.partition("@")[0] or text.startswith(("git+", "/", ".")):
         return None
     found = _NAME.match(text.strip())
-    return normalized(found[0]) if found else None
+    if not found:
+        return None
+    from imagekit.python_inputs.uv_project import normalized  # noqa: PLC0415
+
+    return normalized(found[0])
 
 
 def merged_options(options: Iterable[str]) -> tuple[str, ...]:
