@@ -24,7 +24,7 @@ from imagekit.builder import (
     LayerForecast,
 )
 from imagekit.delivery import root_of
-from imagekit.errors import BuildFailedError
+from imagekit.errors import BuildFailedError, UnsupportedLayerError
 from imagekit.executed import ExecutedResults, Steps, given
 from imagekit.executed_key import executed_key
 from imagekit.oci.layout import write_layout
@@ -77,6 +77,7 @@ class HybridBuilder:
 
     def check(self, plan: Plan) -> None:
         """Raise UnsupportedLayerError if either builder can't do its part."""
+        _check_parts(plan)
         self._assembler.check(_only(plan, executing=False))
         self._executor.check(_only(plan, executing=True))
 
@@ -86,6 +87,7 @@ class HybridBuilder:
 
     def build(self, plan: Plan) -> Built:
         """Execute what nobody has executed yet, and assemble the image."""
+        _check_parts(plan)
         self._assembler.check(_only(plan, executing=False))
         for platform in plan.platforms:
             for part in self._unknown(plan, platform):
@@ -214,6 +216,18 @@ class HybridBuilder:
         return self._assembler.build(
             replace(plan, content_id=content_id, platforms=(own,))
         )
+
+
+def _check_parts(plan: Plan) -> None:
+    """Raise UnsupportedLayerError if *plan* can't be cut."""
+    for platform in plan.platforms:
+        for step in platform.steps:
+            if isinstance(step, BuildDockerfile):
+                raise UnsupportedLayerError(
+                    f"the Dockerfile {step.file!r} is built as a whole",
+                    hint="build it with --builder buildkit or remote",
+                    origin=str(step.origin) if step.origin else None,
+                )
 
 
 def _runs(steps: Steps) -> Iterator[tuple[Steps, bool]]:

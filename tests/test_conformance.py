@@ -37,6 +37,7 @@ from imagekit.testing import LAWS, ConformanceError, Report, Result, check_build
 from imagekit.testing.files import FileTree, LayerEntry, Node, read_entries
 from imagekit.testing.installed import installed
 from imagekit.testing.wheels import make_wheels
+from imagekit_buildkit import BuildKitBuilder
 from imagekit_oci import OCIBuilder
 
 EXECUTED = {law.name for law in LAWS} & {
@@ -181,7 +182,7 @@ def test_the_hybrid_builder_conforms(
         lambda context: HybridBuilder(
             context,
             assembler=OCIBuilder(context),
-            executor=lambda: load("buildkit", context),
+            executor=lambda: BuildKitBuilder(context),
         ),
         name="hybrid",
         executes=True,
