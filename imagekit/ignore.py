@@ -21,7 +21,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from imagekit.errors import DefinitionError
-from imagekit.ignore_pattern import BadPatternError, compile_pattern
+from imagekit.ignore_pattern import BadPatternError, pattern_expression
 from imagekit.records import dataclass
 
 #: Left out of every source folder, unless a ``!pattern`` of the user's ignore file
@@ -156,7 +156,12 @@ class _Rule:
 
     text: str
     includes: bool
-    regex: re.Pattern[str]
+    expression: str
+
+    @property
+    def regex(self) -> re.Pattern[str]:
+        """The compiled expression; most paths never get as far as this."""
+        return _regex(self.expression)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,13 +216,13 @@ def _matcher(patterns: tuple[str, ...]) -> _Matcher:
     for rule in rules:
         tail = rule.text.removeprefix("**/")
         if tail == rule.text or re.search(r"[/\\\[\]^]|\*\*", tail):
-            path_regexes.append(rule.regex.pattern)
+            path_regexes.append(rule.expression)
         elif not re.search(r"[*?]", tail):
             names.add(tail)
         elif tail[0] == "*" and not re.search(r"[*?]", tail[1:]):
             endings.append(tail[1:])
         else:
-            name_regexes.append(compile_pattern(tail).pattern)
+            name_regexes.append(pattern_expression(tail))
     return _Matcher(
         rules=rules,
         inclusions=tuple(rule for rule in rules if rule.includes),
@@ -226,6 +231,11 @@ def _matcher(patterns: tuple[str, ...]) -> _Matcher:
         name_regex=_any_of(name_regexes),
         path_regex=_any_of(path_regexes),
     )
+
+
+@lru_cache(maxsize=4096)
+def _regex(expression: str) -> re.Pattern[str]:
+    return re.compile(expression)
 
 
 def _any_of(expressions: list[str]) -> re.Pattern[str] | None:
@@ -239,7 +249,7 @@ def _compile(pattern: str) -> _Rule:
     text = pattern.removeprefix("!")
     if not text:
         raise BadPatternError("'!' re-includes nothing")
-    return _Rule(text, text != pattern, compile_pattern(text))
+    return _Rule(text, text != pattern, pattern_expression(text))
 
 
 def _clean_line(line: str) -> str | None:

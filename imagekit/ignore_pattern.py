@@ -55,8 +55,8 @@ class BadPatternError(ValueError):
     """The pattern is malformed; the text says how."""
 
 
-def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """Return an expression to be used with ``fullmatch`` on relative paths.
+def pattern_expression(pattern: str) -> str:
+    """Return a regular expression to be used with ``fullmatch`` on relative paths.
 
     *pattern* is clean (``filepath.Clean``) and has no leading ``!``.
 
@@ -67,15 +67,15 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     shape, expression = _rewrite(pattern)
     match shape:
         case _Shape.EXACT:
-            return re.compile(re.escape(pattern))
+            return re.escape(pattern)
         case _Shape.PREFIX:
-            return re.compile(re.escape(pattern[:-2]) + _ANY)
+            return re.escape(pattern[:-2]) + _ANY
         case _Shape.SUFFIX:
-            return re.compile(_suffix(pattern[2:]))
+            return _suffix(pattern[2:])
         case _Shape.EXPRESSION:
             # One after the other takes nothing more, but exponential time.
             once = re.sub(r"(?:\(\.\*/\)\?){2,}", "(.*/)?", expression)
-            return re.compile(_translate(once))
+            return _translate(once)
 
 
 def _suffix(suffix: str) -> str:

@@ -19,7 +19,6 @@ import errno
 import fcntl
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -47,8 +46,7 @@ class BlobWriter:
 
     def __enter__(self) -> Self:
         with _disk_errors(self._temporary):
-            descriptor, name = tempfile.mkstemp(dir=self._temporary, prefix="blob-")
-        self._name = Path(name)
+            descriptor, self._name = _new_file(self._temporary, "blob")
         self._file = os.fdopen(descriptor, "wb")
         return self
 
@@ -154,14 +152,14 @@ class Store:
         folder = self._made(self.root / "records" / kind)
         temporary = self.temporary()
         with _disk_errors(temporary):
-            descriptor, name = tempfile.mkstemp(dir=temporary, prefix="record-")
+            descriptor, name = _new_file(temporary, "record")
         try:
             with _disk_errors(folder), os.fdopen(descriptor, "w") as file:
                 json.dump(value, file, sort_keys=True)
             with _disk_errors(folder):
-                Path(name).replace(folder / f"{key}.json")
+                name.replace(folder / f"{key}.json")
         finally:
-            Path(name).unlink(missing_ok=True)
+            name.unlink(missing_ok=True)
 
     def temporary(self) -> Path:
         """Return the folder for files being written; same file system as the rest."""
@@ -195,6 +193,12 @@ class Store:
         with _disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+
+def _new_file(folder: Path, prefix: str) -> tuple[int, Path]:
+    """Make a file of the user's own; ``tempfile``, without all that it imports."""
+    path = folder / f"{prefix}-{os.urandom(8).hex()}"
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), path
 
 
 @contextmanager

@@ -74,3 +74,20 @@ def test_importing_starts_no_thread_and_loads_nothing_heavy() -> None:
     )
 
     assert not heavy & (modules - loaded("import threading"))
+
+
+def test_the_http_library_comes_without_what_is_for_http_2() -> None:
+    modules = loaded("import imagekit.oci.transport")
+
+    assert "urllib3" in modules
+    assert not {"importlib.metadata", "urllib3.http2"} & modules
+
+
+def test_http_2_of_the_library_works_for_others() -> None:
+    program = (
+        "import imagekit.oci.transport, urllib3.http2, urllib3.connection;"
+        "from urllib3.http2 import inject_into_urllib3, probe;"
+        "assert probe is urllib3.connection.http2_probe"
+    )
+
+    subprocess.run([sys.executable, "-c", program], check=True)

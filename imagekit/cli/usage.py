@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from typing import NoReturn
 
@@ -17,6 +18,15 @@ class UsageError(Exception):
         self.hint = hint
 
 
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    """Return what argparse would, without the imports to which it leaves the width."""
+    try:
+        columns = int(os.environ.get("COLUMNS") or os.get_terminal_size().columns)
+    except (OSError, ValueError):
+        columns = 80
+    return argparse.RawDescriptionHelpFormatter(prog, width=columns - 2)
+
+
 class Parser(argparse.ArgumentParser):
     """Parser of one command's options; they are never abbreviated."""
 
@@ -28,7 +38,7 @@ class Parser(argparse.ArgumentParser):
             description=description,
             epilog=epilog,
             allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_formatter,
         )
 
     def error(self, message: str) -> NoReturn:

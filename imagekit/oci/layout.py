@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -262,6 +261,8 @@ def _replace(layout: Layout, name: str, content: bytes) -> None:
 @contextmanager
 def _replacing(layout: Layout, path: Path) -> Iterator[Any]:
     """Give a file that takes the place of *path* once it is complete."""
+    import tempfile  # noqa: PLC0415  (slow to import)
+
     descriptor, name = tempfile.mkstemp(dir=layout.root, prefix=_TEMPORARY)
     temporary = Path(name)
     try:

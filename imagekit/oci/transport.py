@@ -14,18 +14,9 @@ from threading import Lock
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import urllib3
-from urllib3.exceptions import (
-    HTTPError,
-    NameResolutionError,
-    NewConnectionError,
-    ProxyError,
-    SSLError,
-    TimeoutError,  # noqa: A004  (urllib3's, which is no OSError)
-)
-
 from imagekit.errors import RegistryError, SettingsError
 from imagekit.oci.address import is_loopback, redact
+from imagekit.oci.http_library import exceptions, urllib3
 from imagekit.records import dataclass
 
 if TYPE_CHECKING:
@@ -219,10 +210,13 @@ def _failures(method: str, url: str) -> Iterator[None]:
     """Turn urllib3's errors into ours. Their texts may hold what must stay secret."""
     try:
         yield
-    except HTTPError as error:
+    except exceptions.HTTPError as error:
         shown = redact(url)
         refused = _caused_by(error, ConnectionRefusedError)
-        lasting = isinstance(error, SSLError | NameResolutionError) or refused
+        lasting = (
+            isinstance(error, exceptions.SSLError | exceptions.NameResolutionError)
+            or refused
+        )
         raise RegistryError(
             f"no answer from {urlsplit(shown).netloc!r}: {_reason(error)} "
             f"({method} {shown})",
@@ -233,34 +227,34 @@ def _failures(method: str, url: str) -> Iterator[None]:
         ) from error
 
 
-def _reason(error: HTTPError) -> str:
+def _reason(error: exceptions.HTTPError) -> str:
     match error:
-        case SSLError():
+        case exceptions.SSLError():
             return f"TLS failed ({error.args[0] if error.args else 'no reason given'})"
-        case NameResolutionError():
+        case exceptions.NameResolutionError():
             return "the host name is not known"
-        case ProxyError():
+        case exceptions.ProxyError():
             return "the proxy did not connect"
-        case NewConnectionError():
+        case exceptions.NewConnectionError():
             cause = error.__cause__ or error.__context__
             strerror = getattr(cause, "strerror", None)
             return str(strerror or "no connection").lower()
-        case TimeoutError():
+        case exceptions.TimeoutError():
             return "timed out"
         case _:
             return "the connection was lost"
 
 
-def _hint(error: HTTPError, *, refused: bool) -> str | None:
+def _hint(error: exceptions.HTTPError, *, refused: bool) -> str | None:
     match error:
-        case SSLError():
+        case exceptions.SSLError():
             return (
                 "name the CA's certificates with IMAGEKIT_CA_BUNDLE or SSL_CERT_FILE; "
                 "a registry without TLS must be listed as insecure"
             )
-        case ProxyError():
+        case exceptions.ProxyError():
             return "check HTTPS_PROXY and NO_PROXY"
-        case NameResolutionError():
+        case exceptions.NameResolutionError():
             return "check the registry's name and the network"
         case _ if refused:
             return "check that the registry runs, and its port"

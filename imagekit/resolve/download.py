@@ -6,7 +6,6 @@ The import of urllib3 is paid by the first wheel that the store lacks.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -129,6 +128,8 @@ class Wheels:
             return self._busy.setdefault(sha256, Lock())
 
     def _fetched(self, file: RemoteFile) -> Path:
+        import tempfile  # noqa: PLC0415  (slow to import)
+
         descriptor, name = tempfile.mkstemp(
             dir=self._store.temporary(), prefix="wheel-"
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -160,6 +159,8 @@ def _in_place(folder: Path, files: ProjectFiles) -> Iterator[Path]:
             hint=f"move it to {str(Path(files.root) / 'uv.lock')!r}",
         )
     assert files.lock is not None
+    import tempfile  # noqa: PLC0415  (slow to import)
+
     with tempfile.TemporaryDirectory(prefix="imagekit-") as name:
         # Links, so that paths in the project lead to where they always do.
         for item in folder.iterdir():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +61,8 @@ def _make(tree: Tree, store: Store) -> dict[str, Any]:
     record = "".join(f"{path},{_hash(data)},{len(data)}\n" for path, data in members)
     record += f"{_NAME}.dist-info/RECORD,,\n"
     members.append((f"{_NAME}.dist-info/RECORD", record.encode()))
+    import tempfile  # noqa: PLC0415  (slow to import)
+
     with tempfile.TemporaryDirectory(dir=store.temporary(), prefix="runtime-") as name:
         whole = Path(name) / _FILENAME
         # Stored, not deflated: the bytes must not depend on a zlib.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import platform as host_platform
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, assert_never
@@ -129,6 +128,8 @@ class WheelBuilder:
     def _build(self, pin: Pin, title: str) -> BuiltWheel:
         obstacle = self._obstacle()
         python = self._uv.find_python(self._target.minor)
+        import tempfile  # noqa: PLC0415  (slow to import)
+
         with tempfile.TemporaryDirectory(
             dir=self._store.temporary(), prefix="build-"
         ) as name:

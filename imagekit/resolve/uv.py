@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -131,6 +130,8 @@ class Uv:
         Raises:
             UvError: there is no answer, or uv failed.
         """
+        import tempfile  # noqa: PLC0415  (slow to import)
+
         with tempfile.TemporaryDirectory(dir=self._temporary, prefix="uv-") as name:
             folder = Path(name)
             argv = ["pip", "compile", "--quiet", "--no-header", "--no-progress"]
