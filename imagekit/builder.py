@@ -215,6 +215,18 @@ class Forecaster(Protocol):
 
 
 @runtime_checkable
+class InsideInstaller(Protocol):
+    """A builder that installs distributions inside the image. Optional.
+
+    Its plans say which uv does that (``PlatformPlan.installer``).
+    """
+
+    @property
+    def installs_inside(self) -> bool:
+        """Whether it does."""
+
+
+@runtime_checkable
 class DockerfileWriter(Protocol):
     """A builder that can show its recipe as a Dockerfile. Optional."""
 

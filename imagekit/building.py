@@ -330,7 +330,7 @@ def make_plan(job: Job, context: BuilderContext, *, installer: bool = False) -> 
         progress=job.progress,
         upgrade=job.options.upgrade,
         installer=installer
-        or installs_inside(job.options.builder or job.settings.builder),
+        or installs_inside(job.options.builder or job.settings.builder, context),
     )
     return planning.make_plan(job.image, job.contents, world)
 

@@ -17,7 +17,11 @@ from machine.registry import Registry
 
 from imagekit import Image
 from imagekit.building import BuildOptions, BuildResult, build_image
-from imagekit.errors import BuildFailedError, UnsupportedLayerError
+from imagekit.errors import (
+    BuildFailedError,
+    DefinitionError,
+    UnsupportedLayerError,
+)
 from imagekit.oci.layout import Layout
 from imagekit.oci.model import Manifest, read_document
 from imagekit.plan_report import plan_image
@@ -195,6 +199,48 @@ def test_bytecode_of_a_replaced_version_is_not_taken_for_the_new_one(
     hub.build(image, push=False, outputs=(f"oci:{out}",))
 
     assert layout_tree(out).nodes["version"].data == b"3.7\n"
+
+
+@pytest.mark.parametrize("builder", ["auto", "buildkit"])
+def test_an_emptied_buildkit_gives_the_same_digest(
+    hub: Hub,
+    engine: Engine,
+    app: Path,
+    tmp_path: Path,
+    builder: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    image = (
+        Image.from_base(f"docker.io/{debian_base.NAME}:{debian_base.TAG}")
+        .clone(name="again")
+        .with_apt_packages("tree")
+        .with_pip_packages("idna>=3")
+        .with_commands(["python -c 'import idna'; date > /tmp/now; rm /tmp/now"])
+        .with_source_folder(app, dst="/srv/app")
+    )
+    digests = []
+    for number in (1, 2):
+        engine.docker("builder", "prune", "--all", "--force")
+        place = Hub(
+            registry=hub.registry,
+            settings=settings(hub.registry, tmp_path / f"store-{number}"),
+        )
+        out = tmp_path / f"out-{number}"
+        built = place.build(image, builder=builder, push=False, outputs=(f"oci:{out}",))
+        run = [
+            step for step in built.steps if step.title.startswith(("apt", "command"))
+        ]
+        assert len(run) >= 2
+        assert not any(step.cached for step in run)
+        digests.append(built.digest)
+
+    assert digests[0] == digests[1]
+
+
+def test_attestations_are_for_whole_images(hub: Hub, app: Path) -> None:
+    with pytest.raises(DefinitionError, match="--provenance .* as a whole"):
+        hub.build(definition(app), provenance="true")
 
 
 def test_settings_between_commands_belong_to_one_solve(hub: Hub) -> None:

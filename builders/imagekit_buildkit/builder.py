@@ -32,6 +32,11 @@ class BuildKitBuilder:
         """The name of the entry point."""
         return "buildkit"
 
+    @property
+    def installs_inside(self) -> bool:
+        """Distributions are installed with uv."""
+        return True
+
     def check(self, plan: Plan) -> None:
         """Raise UnsupportedLayerError if a step can't be made by BuildKit."""
         for platform in plan.platforms:

@@ -23,6 +23,7 @@ from imagekit.oci.model import (
     oci_media_type,
     read_document,
 )
+from imagekit.platform import Platform
 
 T = TypeVar("T")
 
@@ -70,7 +71,7 @@ class _Check:
     def __init__(self, open_blob: OpenBlob, *, layers: bool) -> None:
         self._open = open_blob
         self._read_layers = layers
-        self._seen: set[Digest] = set()
+        self._seen: set[tuple[Digest, Platform | None]] = set()
         self._diff_ids: dict[Digest, Digest] = {}
         self.issues: list[str] = []
 
@@ -81,9 +82,11 @@ class _Check:
 
     def walk(self, root: Descriptor) -> None:
         """Check what *root* points to."""
-        if root.digest in self._seen:
+        # What is listed for two platforms has to suit both.
+        seen = (root.digest, root.platform)
+        if seen in self._seen:
             return
-        self._seen.add(root.digest)
+        self._seen.add(seen)
         if not (root.is_index or root.is_manifest):
             self._attempt(root, lambda: sum(map(len, self._bytes(root))))
             return
