@@ -239,7 +239,7 @@ def test_an_emptied_buildkit_gives_the_same_digest(
 
 
 def test_attestations_are_for_whole_images(hub: Hub, app: Path) -> None:
-    with pytest.raises(DefinitionError, match="--provenance .* as a whole"):
+    with pytest.raises(DefinitionError, match=r"--provenance .* as a whole"):
         hub.build(definition(app), provenance="true")
 
 
