@@ -31,6 +31,7 @@ from imagekit.layers import (
     WorkDir,
 )
 from imagekit.origin import SourcePath
+from imagekit.plan import DEFAULT_EPOCH
 from imagekit.python_reads import option_reads, python_reads
 from imagekit.records import dataclass
 from imagekit.runtime_files import checkout_fault, runtime_tree
@@ -40,11 +41,6 @@ from imagekit.sources import Tree
 if TYPE_CHECKING:
     from imagekit.image import Image
     from imagekit.stat_index import StatIndex
-
-
-#: Time stamp of files and images where SOURCE_DATE_EPOCH is not set: 2 January 1980,
-#: the first whole day that a zip file, and so a wheel, can express in every time zone.
-DEFAULT_EPOCH = 315619200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,10 @@ from imagekit.sources import Tree
 #: Where the virtual environment of every image is.
 VENV = "/opt/venv"
 
+#: Time stamp of files and images where SOURCE_DATE_EPOCH is not set: 2 January 1980,
+#: the first whole day that a zip file, and so a wheel, can express in every time zone.
+DEFAULT_EPOCH = 315619200
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Libc:

@@ -28,6 +28,7 @@ from imagekit.plan import (
     BaseImage,
     BuildDockerfile,
     CopyTree,
+    CreateVenv,
     LayerDescriptor,
     LayoutSource,
     Plan,
@@ -40,6 +41,7 @@ from imagekit.plan import (
 )
 from imagekit.platform import Platform
 from imagekit.progress import TaskEnded, TaskStarted
+from imagekit.records import replace
 from imagekit.resolve.base import resolve_base
 from imagekit.sources import walk
 from imagekit.store import Store
@@ -174,6 +176,30 @@ def test_no_file_is_younger_than_the_plan(
     assert found["times/now"].mtime == CREATED
     assert found["times/old"].mtime == 1_000_000
     assert max(entry.mtime for entry in found.values()) == CREATED
+
+
+def test_what_is_cached_has_the_time_of_the_plan(
+    either: Engine, base: BaseImage, steps: list[Step], store: Store
+) -> None:
+    """BuildKit does not look at time stamps when it takes a copy from its cache."""
+    assert base.interpreter is not None
+    venv = CreateVenv(interpreter=base.interpreter, prefix="/opt/times")
+    wanted = plan(base, venv, *steps[1:])
+    for created in (CREATED - 2_000_000, CREATED, CREATED + 2_000_000):
+        image = only_image(
+            BuildKitBuilder(context(store)).build(replace(wanted, created=created))
+        )
+
+        own = image.layers[len(base.layers) :]
+        times = {
+            path: entry.mtime
+            for layer in own
+            for path, entry in entries(store, layer.descriptor).items()
+            if path.startswith(("opt/times", "srv/app"))
+        }
+        assert "srv/app/main.py" in times
+        assert "opt/times/pyvenv.cfg" in times
+        assert set(times.values()) == {created}
 
 
 def test_links_modes_and_owners_are_kept(

@@ -17,6 +17,7 @@ from imagekit.errors import (
     SourceEscapesError,
     SourceUnreadableError,
 )
+from imagekit.plan import DEFAULT_EPOCH
 from imagekit.sources import Entry, Tree
 from imagekit_buildkit.recipe import (
     LinkEntry,
@@ -52,6 +53,19 @@ def dockerfile_name(recipe: Recipe) -> str:
         if is_same or (name not in own and f"{name}{_IGNORE}" not in own):
             return name
         number += 1
+
+
+def folder_name(name: str, created: int) -> str:
+    """Return the name in the context of a folder that is copied.
+
+    BuildKit takes a copy from its cache if names and bytes are the same, whatever the
+    time stamps; those of an image with another SOURCE_DATE_EPOCH would be in this one.
+    So the name tells it.
+
+    >>> folder_name("venv", 1700000000)
+    'venv-1700000000'
+    """
+    return name if created == DEFAULT_EPOCH else f"{name}-{created}"
 
 
 def write_context(recipe: Recipe, folder: Path, wheels: WheelSource) -> None:

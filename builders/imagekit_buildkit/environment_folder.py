@@ -12,16 +12,18 @@ from imagekit.sources import Entry, Tree
 from imagekit_buildkit.recipe import ContextEntry, LinkEntry, TextEntry, TreeEntry
 
 
-def venv_entries(step: CreateVenv) -> Sequence[ContextEntry]:
-    """Return the environment as files of the context, in the folder ``venv``."""
+def venv_entries(step: CreateVenv, folder: str) -> Sequence[ContextEntry]:
+    """Return the environment as files of the context, in *folder*."""
     site = f"{venv.library(step.interpreter)}/site-packages"
     folders = ["bin", "lib", posixpath.dirname(site), site]
     tree = Tree(entries=tuple(Entry(path=path, type="directory") for path in folders))
     return (
-        TreeEntry(path="venv", tree=tree),
-        TextEntry(path="venv/pyvenv.cfg", content=venv.configuration(step.interpreter)),
+        TreeEntry(path=folder, tree=tree),
+        TextEntry(
+            path=f"{folder}/pyvenv.cfg", content=venv.configuration(step.interpreter)
+        ),
         *(
-            LinkEntry(path=f"venv/{path}", target=target)
+            LinkEntry(path=f"{folder}/{path}", target=target)
             for path, target in venv.symlinks(step.interpreter).items()
         ),
     )

@@ -34,6 +34,7 @@ from imagekit.plan import (
 from imagekit.secret import Secret
 from imagekit_buildkit.apt import apt_command, apt_mounts, apt_script, check_packages
 from imagekit_buildkit.certificates import ca_arguments, ca_mount
+from imagekit_buildkit.context import folder_name
 from imagekit_buildkit.dockerfile_text import Lines
 from imagekit_buildkit.environment import Environment
 from imagekit_buildkit.install_order import Install, installs
@@ -186,7 +187,7 @@ class _Lowering:
 
     def _copy(self, step: CopyTree) -> None:
         tree, destination = placed(step.tree, step.destination, self._base.links)
-        folder = f"source-{len(self._sources) + 1}"
+        folder = folder_name(f"source-{len(self._sources) + 1}", self._plan.created)
         self._sources.append(TreeEntry(path=folder, tree=tree))
         linked = destination in self._folders
         root = destination if destination == "/" else f"{destination}/"

@@ -19,6 +19,7 @@ from imagekit.base_paths import Links
 from imagekit.errors import UnsupportedLayerError
 from imagekit.oci.config import read_config
 from imagekit.plan import BaseImage, CreateVenv, Distribution, InstallDistributions
+from imagekit_buildkit.context import folder_name
 from imagekit_buildkit.dockerfile_text import Lines
 from imagekit_buildkit.environment_folder import venv_entries, venv_script
 from imagekit_buildkit.install_order import Install
@@ -52,6 +53,7 @@ class PythonStages:
         shell: bool,
     ) -> None:
         self._created = created
+        self._folder = folder_name("venv", created)
         self._links = Links(base.links)
         variables = [name for name, _ in read_config(base.config).env]
         self._unset = [name for name in variables if name.startswith("UV_")]
@@ -78,7 +80,7 @@ class PythonStages:
             self._stages.add(_ROOT, title)
             self._stages.add(script, title, command="ln -s", origin=step.origin)
         else:
-            self._venv += venv_entries(step)
+            self._venv += venv_entries(step, self._folder)
         image.add(self._copied_venv(step.prefix), title, origin=step.origin)
 
     def install(
@@ -156,7 +158,7 @@ class PythonStages:
         root = self._root(prefix)
         if self._standalone:
             return f"COPY --link --from=venv {paths(root, root)}"
-        return f"COPY --link {paths('venv/', root)}"
+        return f"COPY --link {paths(f'{self._folder}/', root)}"
 
     def _root(self, prefix: str) -> str:
         # A linked copy replaces links of the base, where others follow them.
