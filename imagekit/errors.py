@@ -218,6 +218,9 @@ class BuildFailedError(BuilderError):
         self.argv = argv
         self.exit_code = exit_code
         self.log_tail = log_tail
+        if log_tail:
+            # Python shows notes below the message, pytest too.
+            self.add_note(log_tail.rstrip())
 
 
 class DownloadError(ImageKitError):

@@ -46,6 +46,7 @@ from imagekit.plan import (
     SetEnv,
 )
 from imagekit.platform import Platform
+from imagekit.redaction import Redactor
 from imagekit.reference import Reference
 from imagekit.resolve.base import resolve_base
 from imagekit.sources import walk
@@ -56,7 +57,6 @@ from imagekit_buildkit.endpoint import remote_endpoint
 from imagekit_buildkit.instruction_lines import InstructionLines
 from imagekit_buildkit.layer_titles import layer_titles
 from imagekit_buildkit.made import Made
-from imagekit_buildkit.redaction import Redactor
 
 SECONDS = 10
 
@@ -307,7 +307,9 @@ def test_what_is_too_old_is_named(
 # Builds that are broken off
 
 _BUILD = """
-import sys
+import signal, sys
+# A shell that starts the tests in the background has it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path[:0] = {path!r}
 from pathlib import Path
 from engine_plans import context, debian, plan

@@ -8,6 +8,7 @@ from pathlib import Path
 from imagekit.builder import Builder, BuilderContext, Built, DockerfileWriter
 from imagekit.errors import BuilderUnavailableError, UnsupportedLayerError
 from imagekit.plan import Plan
+from imagekit.redaction import Redactor
 from imagekit_buildkit.attestations import attests
 from imagekit_buildkit.context import write_context
 from imagekit_buildkit.documents import index
@@ -16,7 +17,6 @@ from imagekit_buildkit.instance import Connection, connect
 from imagekit_buildkit.lowering import lower
 from imagekit_buildkit.platform_build import PlatformBuild
 from imagekit_buildkit.recipe import Recipe
-from imagekit_buildkit.redaction import Redactor
 from imagekit_buildkit.secret_flags import secret_texts
 
 

@@ -9,6 +9,7 @@ from imagekit.errors import BuildFailedError
 from imagekit.oci import model
 from imagekit.plan import BuildDockerfile, LayoutSource, Plan, PlatformPlan
 from imagekit.records import dataclass
+from imagekit.redaction import Redactor
 from imagekit_buildkit.attestations import attestations_of, attests
 from imagekit_buildkit.base import is_pulled, with_layout
 from imagekit_buildkit.context import write_context
@@ -22,7 +23,6 @@ from imagekit_buildkit.lowering import lower
 from imagekit_buildkit.made import Made
 from imagekit_buildkit.progress_log import ProgressLog
 from imagekit_buildkit.recipe import BASE, Recipe
-from imagekit_buildkit.redaction import Redactor
 from imagekit_buildkit.secret_flags import proxy_flags, secret_flags
 from imagekit_buildkit.solve import Solve, run
 from imagekit_buildkit.workspace import Workspace, workspace

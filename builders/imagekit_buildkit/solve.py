@@ -14,13 +14,13 @@ from pathlib import Path
 from imagekit.builder import Execution
 from imagekit.errors import BuilderUnavailableError
 from imagekit.records import dataclass
+from imagekit.redaction import Redactor
 from imagekit_buildkit.context import dockerfile_name
 from imagekit_buildkit.docker_cli import csv_line
 from imagekit_buildkit.failure import build_failure, lost
 from imagekit_buildkit.instance import Connection
 from imagekit_buildkit.progress_log import ProgressLog
 from imagekit_buildkit.recipe import BASE, Recipe
-from imagekit_buildkit.redaction import Redactor
 from imagekit_buildkit.workspace import CONTEXT, Workspace
 
 #: After so many seconds without progress, it is asked whether BuildKit is still there.

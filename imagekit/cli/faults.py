@@ -76,8 +76,8 @@ def as_json(error: ImageKitError) -> dict[str, Any]:
             document["issues"] = list(error.issues)
         case _:
             pass
-    if notes := getattr(error, "__notes__", None):
-        document["notes"] = list(notes)
+    if notes := _notes(error):
+        document["notes"] = notes
     return document
 
 
@@ -87,9 +87,17 @@ def _lines(error: ImageKitError) -> list[str]:
         lines.append(f"at {_short(error.origin)}")
     if isinstance(error, BuildFailedError) and error.log_tail:
         lines += ["", *error.log_tail.rstrip().splitlines()]
-    for note in getattr(error, "__notes__", ()):
+    for note in _notes(error):
         lines += ["", *note.rstrip().splitlines()]
     return lines
+
+
+def _notes(error: ImageKitError) -> list[str]:
+    """Return the notes, but for that which is the log and shown as such."""
+    notes: list[str] = getattr(error, "__notes__", [])
+    if isinstance(error, BuildFailedError):
+        return [note for note in notes if note != error.log_tail.rstrip()]
+    return list(notes)
 
 
 def _short(origin: str) -> str:
