@@ -15,12 +15,12 @@ from typing import Any
 from imagekit.errors import ImageKitError, SettingsError
 from imagekit.nearest import suggestion
 from imagekit.records import dataclass, field
+from imagekit.settings_kinds import WrongValueError
 from imagekit.settings_table import (
     OTHER_VARIABLES,
     SETTINGS,
     TEST_VARIABLES,
     Setting,
-    WrongValueError,
 )
 
 __all__ = ["Settings", "load_settings"]
@@ -61,6 +61,10 @@ class Settings:
     cache_dir: Path
     cache_cap: int = 20 * 2**30
     jobs: int = 2
+    mode: str = "local"
+    environment: str | None = None
+    record_dir: Path
+    containers: int = 8
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
     files: tuple[Path, ...] = field(default=(), compare=False)
 
@@ -113,7 +117,12 @@ def load_settings(
     }
     cache_dir = values.get("cache_dir") or _home(environ, "XDG_CACHE_HOME", ".cache")
     values["cache_dir"] = Path(str(cache_dir))
+    records = values.get("record_dir") or _home(
+        environ, "XDG_STATE_HOME", ".local/state"
+    )
+    values["record_dir"] = Path(str(records))
     values.setdefault("jobs", _processors())
+    values.setdefault("containers", 4 * len(os.sched_getaffinity(0)))
     sources = {
         item.field: written[item.field].source if item.field in written else "default"
         for item in SETTINGS

@@ -46,6 +46,10 @@ VALUES: Mapping[str, tuple[str, str, object]] = {
     "cache_dir": ("/var/tmp/ik", '"/var/tmp/ik"', Path("/var/tmp/ik")),
     "cache_cap": ("10GB", '"10 GB"', 10 * 10**9),
     "jobs": ("3", "3", 3),
+    "mode": ("container", '"container"', "container"),
+    "environment": ("training", '"training"', "training"),
+    "record_dir": ("/var/tmp/runs", '"/var/tmp/runs"', Path("/var/tmp/runs")),
+    "containers": ("5", "5", 5),
 }
 
 
