@@ -19,3 +19,37 @@ def both_names_have_types() -> None:
 
 async def building_can_be_awaited(image: imagekit.Image) -> str:
     return await flyte.build.aio(image)
+
+
+env = imagekit.TaskEnvironment("typed", resources=imagekit.Resources(gpu="T4:1"))
+
+
+@env.task
+async def length(text: str) -> int:
+    return len(text)
+
+
+@env.task(retries=2, timeout=60, cache="auto")
+def double(x: int, *, times: int = 1) -> int:
+    return 2 * x * times
+
+
+async def tasks_keep_their_signatures() -> None:
+    assert_type(await length("a"), int)
+    assert_type(double(2, times=3), int)
+    assert_type(await length.aio("a"), int)
+    assert_type(await double.aio(2), int)
+    assert_type(double.forward(2), int)
+    assert_type(await length.override(retries=3)("a"), int)
+    assert_type(env.clone_with("other"), flyte.TaskEnvironment)
+    assert_type(env.add_task(double)(1), int)
+
+
+async def tasks_refuse_other_arguments() -> None:
+    await length(1)  # type: ignore[arg-type]
+    double("a")  # type: ignore[arg-type]
+    double(1, 2)  # type: ignore[call-arg]
+    await double.aio(x="a")  # type: ignore[arg-type]
+    length.override(retries="many")  # type: ignore[arg-type]
+    imagekit.Cache("sometimes")  # type: ignore[arg-type]
+    imagekit.GPU("T5", 1)  # type: ignore[arg-type]

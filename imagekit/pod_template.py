@@ -1,0 +1,92 @@
+"""``PodTemplate``: what a task's Kubernetes pod has beyond its container."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from imagekit.errors import DefinitionError
+from imagekit.records import dataclass
+
+
+class V1PodSpec(Protocol):
+    """What imagekit uses of ``kubernetes.client.V1PodSpec``, as of all its models."""
+
+    @property
+    def attribute_map(self) -> Mapping[str, str]:
+        """Attributes of the model, and their names in manifests."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodTemplate:
+    """A pod that a task's container is put into, on a cluster.
+
+    Attributes:
+        pod_spec: a ``V1PodSpec`` of the kubernetes package, or a mapping as manifests
+            have it.
+        primary_container_name: the container of the pod that runs the task.
+        labels: labels of the pod.
+        annotations: annotations of the pod.
+    """
+
+    pod_spec: V1PodSpec | Mapping[str, Any] | None = None
+    primary_container_name: str = "primary"
+    labels: Mapping[str, str] | None = None
+    annotations: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        spec: object = self.pod_spec  # users pass anything
+        known = spec is None or isinstance(spec, Mapping) or _is_model(spec)
+        if not known:
+            raise DefinitionError(
+                f"wanted pod_spec as a V1PodSpec or a mapping, found {spec!r}"
+            )
+        name: object = self.primary_container_name
+        if not isinstance(name, str) or not name:
+            raise DefinitionError(
+                f"wanted a primary_container_name, found {name!r}",
+                hint='the default is "primary"',
+            )
+        for what in ("labels", "annotations"):
+            given = getattr(self, what)
+            if given is not None:
+                object.__setattr__(self, what, _texts(what, given))
+
+    def to_k8s_pod(self) -> dict[str, Any]:
+        """Return the pod as manifests have it: ``metadata`` and ``spec``."""
+        metadata = {
+            what: dict(texts)
+            for what, texts in (
+                ("labels", self.labels),
+                ("annotations", self.annotations),
+            )
+            if texts
+        }
+        return {"metadata": metadata, "spec": _manifest(self.pod_spec or {})}
+
+
+def _is_model(value: object) -> bool:
+    return hasattr(value, "attribute_map")
+
+
+def _manifest(value: Any) -> Any:
+    """Return a model of the kubernetes package, and all in it, as manifests have it."""
+    if _is_model(value):
+        found = {
+            name: getattr(value, attribute)
+            for attribute, name in value.attribute_map.items()
+        }
+        return {k: _manifest(v) for k, v in found.items() if v is not None}
+    if isinstance(value, Mapping):
+        return {str(k): _manifest(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_manifest(item) for item in value]
+    return value.isoformat() if hasattr(value, "isoformat") else value
+
+
+def _texts(what: str, given: object) -> dict[str, str]:
+    if isinstance(given, Mapping):
+        found = dict(given)
+        if all(isinstance(item, str) for pair in found.items() for item in pair):
+            return found
+    raise DefinitionError(f"wanted {what} as a mapping of texts, found {given!r}")
