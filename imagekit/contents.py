@@ -16,6 +16,7 @@ from imagekit.canonical import fingerprint
 from imagekit.errors import DefinitionError
 from imagekit.layers import (
     AptPackages,
+    CodeBundle,
     Commands,
     DockerfileBase,
     DockerIgnore,
@@ -147,6 +148,8 @@ def read_layer(
                 return LayerContents(
                     layer=layer, tree=_read_folder(layer, rules, index)
                 )
+            case CodeBundle():
+                return LayerContents(layer=layer, tree=layer.tree)
             case Runtime():
                 if layer.checkout:
                     checkout_fault()
@@ -241,6 +244,8 @@ def _key(contents: LayerContents) -> tuple[object, ...]:
         case SourceFolder():
             assert tree is not None
             return (layer.kind, layer.dst, tree.digest)
+        case CodeBundle():
+            return (layer.kind, layer.dst, layer.digest)
         case Runtime():
             # A checkout and an installation with the same files are the same runtime.
             return (layer.kind, layer.version, tree.digest if tree else None)

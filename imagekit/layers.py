@@ -7,11 +7,14 @@ place that has to learn it.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from imagekit.origin import Origin, SourcePath
 from imagekit.records import dataclass, field
 from imagekit.secret import Secret
+
+if TYPE_CHECKING:
+    from imagekit.sources import Tree
 
 ProjectInstallMode: TypeAlias = Literal["dependencies_only", "install_project"]
 
@@ -145,6 +148,25 @@ class SourceFolder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CodeBundle:
+    """Files that were read already: the code of tasks, and what runs it.
+
+    Attributes:
+        digest: of the tree; names it in identities.
+        dst: an absolute path.
+        label: what the layer is called where it is listed.
+    """
+
+    kind: ClassVar[str] = "code-bundle"
+
+    digest: str
+    dst: str
+    label: str = field(compare=False)
+    tree: Tree = field(compare=False)
+    origin: Origin = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DockerIgnore:
     """The ignore file of all source folders of the image."""
 
@@ -175,7 +197,7 @@ class WorkDir:
 
 
 PythonLayer: TypeAlias = PipPackages | Requirements | UVProject | UVScript
-SourceLayer: TypeAlias = SourceFile | SourceFolder
+SourceLayer: TypeAlias = SourceFile | SourceFolder | CodeBundle
 ExecutingLayer: TypeAlias = AptPackages | Commands
 ConfigLayer: TypeAlias = Env | WorkDir | DockerIgnore
 Layer: TypeAlias = PythonLayer | SourceLayer | ExecutingLayer | ConfigLayer | Runtime

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from imagekit.image import Image
 from imagekit.layers import (
     AptPackages,
+    CodeBundle,
     Commands,
     DockerIgnore,
     Env,
@@ -23,6 +24,7 @@ from imagekit.layers import (
 )
 from imagekit.origin import Origin, SourcePath
 from imagekit.secret import Secret
+from imagekit.sources import Tree
 
 # Few letters and few of them, so that examples often nearly collide.
 texts = st.text(alphabet='abA1/ =,"\n\\é\u2028', min_size=1, max_size=4)
@@ -73,6 +75,14 @@ layers: st.SearchStrategy[Layer] = st.one_of(
         src=paths,
         dst=texts,
         copy_contents_only=st.booleans(),
+        origin=origins,
+    ),
+    st.builds(
+        CodeBundle,
+        digest=texts,
+        dst=texts,
+        label=texts,
+        tree=st.just(Tree(entries=())),
         origin=origins,
     ),
     st.builds(DockerIgnore, path=paths, origin=origins),

@@ -15,6 +15,9 @@ from strategies import images
 
 from imagekit import Image
 from imagekit.canonical import encode
+from imagekit.layers import CodeBundle
+from imagekit.origin import caller
+from imagekit.sources import Tree
 
 VECTORS = Path(__file__).parent.parent / "fixtures" / "identifiers"
 
@@ -195,13 +198,19 @@ def test_encoding_a_hundred_times_gives_one_text() -> None:
     assert len({encode("image", image) for _ in range(100)}) == 1
 
 
+def code_bundle(digest: str, dst: str) -> CodeBundle:
+    """A layer with no files, and the digest of some."""
+    tree = Tree(entries=())
+    return CodeBundle(digest=digest, dst=dst, label="x", tree=tree, origin=caller())
+
+
 @pytest.mark.parametrize(
     "path", sorted(VECTORS.glob("*.json")), ids=lambda path: path.stem
 )
 def test_golden_vectors(path: Path) -> None:
     """A change here is a new identity for users: see docs/identity.md, "Versions"."""
     vector = json.loads(path.read_text())
-    image = eval(vector["python"], {"Image": Image})
+    image = eval(vector["python"], {"Image": Image, "code_bundle": code_bundle})
 
     assert encode("image", image).decode() == vector["encoding"]
     assert image.identifier == vector["identifier"]

@@ -12,6 +12,7 @@ from imagekit.errors import InvalidLayerError
 from imagekit.image import Image
 from imagekit.layers import (
     AptPackages,
+    CodeBundle,
     Commands,
     DebianBase,
     DockerfileBase,
@@ -26,6 +27,7 @@ from imagekit.layers import (
     Runtime,
     SourceFile,
     SourceFolder,
+    SourceLayer,
     UVProject,
     UVScript,
     WorkDir,
@@ -271,7 +273,7 @@ class _Steps:
             case Runtime() | PipPackages() | Requirements() | UVProject() | UVScript():
                 assert install is not None
                 self._install(layer, install)
-            case SourceFile() | SourceFolder():
+            case SourceFile() | SourceFolder() | CodeBundle():
                 self._copy(layer, item)
             case Env():
                 self._environment.update(layer.variables)
@@ -315,7 +317,7 @@ class _Steps:
             )
         )
 
-    def _copy(self, layer: SourceFile | SourceFolder, item: LayerContents) -> None:
+    def _copy(self, layer: SourceLayer, item: LayerContents) -> None:
         assert item.tree is not None
         folder = layer.dst
         if isinstance(layer, SourceFile) and not (
@@ -326,7 +328,7 @@ class _Steps:
             CopyTree(
                 tree=item.tree,
                 destination=self._absolute(folder, layer),
-                label=layer.src.name,
+                label=layer.label if isinstance(layer, CodeBundle) else layer.src.name,
                 origin=layer.origin,
             )
         )
@@ -350,9 +352,7 @@ class _Steps:
         origin = layer.origin if layer else None
         self.steps.append(SetWorkdir(path=self._workdir, origin=origin))
 
-    def _absolute(
-        self, path: str, layer: SourceFile | SourceFolder | WorkDir | None
-    ) -> str:
+    def _absolute(self, path: str, layer: SourceLayer | WorkDir | None) -> str:
         joined = posixpath.join(self._workdir, path)
         parts: list[str] = []
         for part in joined.split("/"):
