@@ -21,12 +21,9 @@ from imagekit.cli.output import Output
 from imagekit.cli.usage import Parser, UsageError
 
 if TYPE_CHECKING:
-    from imagekit.building import Job
     from imagekit.image import Image
     from imagekit.settings import Settings
 
-#: The builder whose recipe is shown.
-_BUILDER = "buildkit"
 
 EXAMPLES = """\
 examples:
@@ -115,40 +112,10 @@ def _written(
     """Return the Dockerfile, and write it with its files where *folder* is given."""
     from imagekit.building import BuildOptions, adapt, prepare  # noqa: PLC0415
     from imagekit.cli.display import display  # noqa: PLC0415
+    from imagekit.dockerfile_writing import dockerfile  # noqa: PLC0415
 
     options = BuildOptions(platforms=(platform,))
     with display(output) as progress:
         adapted = adapt(image, options, settings)
         job = prepare(adapted, options, settings, progress)
-        return _shown(job, folder)
-
-
-def _shown(job: Job, folder: Path | None) -> str:
-    from imagekit.builder import DockerfileWriter  # noqa: PLC0415
-    from imagekit.building import (  # noqa: PLC0415  (not for --help)
-        make_context,
-        make_plan,
-        make_registries,
-    )
-    from imagekit.errors import BuilderUnavailableError  # noqa: PLC0415
-    from imagekit.plugins import load  # noqa: PLC0415
-    from imagekit.store import Store  # noqa: PLC0415
-
-    store = Store(job.settings.cache_dir)
-    with (
-        store.in_use(),
-        make_registries(job.settings, job.progress) as registries,
-    ):
-        context = make_context(job, store, registries)
-        builder = load(_BUILDER, context)
-        if not isinstance(builder, DockerfileWriter):
-            raise BuilderUnavailableError(
-                f"the builder {_BUILDER!r} that is installed writes no Dockerfiles",
-                hint="remove the distribution that replaces imagekit's own",
-            )
-        plan = make_plan(job, context, installer=True)
-        builder.check(plan)
-        if folder is None:
-            return builder.dockerfile(plan)
-        folder.mkdir(parents=True, exist_ok=True)
-        return builder.write_context(plan, folder)
+        return dockerfile(job, folder)
