@@ -91,3 +91,31 @@ def test_http_2_of_the_library_works_for_others() -> None:
     )
 
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def ours(statement: str) -> set[str]:
+    program = f"import sys\n{statement}\nprint(*sys.modules, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    return {
+        name.removeprefix("imagekit.")
+        for name in done.stderr.split()
+        if name.partition(".")[0] in ("imagekit", "flyte")
+    }
+
+
+def test_what_is_not_used_is_not_imported() -> None:
+    images = {
+        *("arguments", "canonical", "digest", "errors", "image", "layers", "origin"),
+        *("platform", "records", "reference", "secret", "imagekit"),
+    }
+
+    assert ours("import imagekit") == {"imagekit"}
+    assert ours("import flyte") == {"flyte", "imagekit"}
+    assert ours("from imagekit import Image") == images
+    assert ours("from imagekit.cli import main; main(['--help'])") == {
+        *("cli", "cli.output", "cli.usage", "errors", "imagekit", "nearest", "records")
+    }
+    tasks = ours("from imagekit import TaskEnvironment")
+    assert not {"image", "building", "run", "running", "interface", "values"} & tasks

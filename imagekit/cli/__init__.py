@@ -20,6 +20,8 @@ COMMANDS = {
     "plan": ("plan", "show what a build would read, fetch, make and upload"),
     "dockerfile": ("dockerfile", "print an image as a Dockerfile"),
     "inspect": ("inspect", "show what is in an image"),
+    "run": ("run", "run a task of a file, here or in a container"),
+    "runs": ("runs", "show past runs, with their tasks, results and logs"),
     "cache ls": ("cache_ls", "show what is in the content store"),
     "cache gc": ("cache_gc", "remove what is not needed from the content store"),
     "doctor": ("doctor", "check what imagekit finds on this machine"),
@@ -100,7 +102,10 @@ def _run(argv: list[str], output: Output) -> int:
         "-q", "--quiet", action="store_true", help="say nothing but errors on stderr"
     )
     prepare = getattr(module, "prepare", list)
-    arguments = parser.parse_intermixed_args(prepare(rest))
+    parse = getattr(module, "parse", None)  # for options that depend on others
+    arguments = (
+        parse(parser, rest) if parse else parser.parse_intermixed_args(prepare(rest))
+    )
     output.as_json, output.quiet = arguments.json, arguments.quiet
     code: int = module.run(arguments, output)
     return code

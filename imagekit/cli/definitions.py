@@ -56,7 +56,7 @@ def load_images(file: str, names: tuple[str, ...] = ()) -> tuple[NamedImage, ...
         SourceNotFoundError: there is no such file.
         DefinitionError: it can't be run, defines no image, or none of a given name.
     """
-    path = _existing(file)
+    path = existing_file(file)
     if _is_script(path):
         found = [NamedImage(name=path.stem, image=_from_script(path), variable="")]
     else:
@@ -72,7 +72,26 @@ def load_images(file: str, names: tuple[str, ...] = ()) -> tuple[NamedImage, ...
     return tuple(item for item in found if images.get(item.image) is item)
 
 
-def _existing(file: str) -> Path:
+def load_module(file: str) -> ModuleType:
+    """Run *file*, and return it as a module; its folder stays on the search path.
+
+    Raises:
+        SourceNotFoundError: there is no such file.
+        DefinitionError: it can't be run.
+    """
+    path = existing_file(file)
+    # Tasks may import its neighbours when they run.
+    sys.path.insert(0, str(path.parent))
+    return _run_module(path)
+
+
+def existing_file(file: str) -> Path:
+    """Return the absolute path of *file*.
+
+    Raises:
+        SourceNotFoundError: there is no such file.
+        DefinitionError: it is a folder.
+    """
     # Lexical: a definition that is reached by a link lies where the link does.
     path = Path(os.path.abspath(file))
     if path.is_file():

@@ -1,0 +1,1 @@
+"""Running tasks: what decides that they run, and what runs them here."""

@@ -1,0 +1,286 @@
+"""Decides for each call of a task what is run: nothing, or attempts until one is good.
+
+It numbers and records the calls, looks into the cache of results, and gives attempts to
+an executor, in the same way wherever that runs them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any
+
+from imagekit.context import ActionID, Active, Mode, TaskContext
+from imagekit.failures import encode_failure
+from imagekit.records import dataclass, replace
+from imagekit.result_cache import ResultCache
+from imagekit.run_events import ROOT, Ended, Json, Recorder, Started, Status
+from imagekit.running.attempt import Attempt, EncodedCall, Executor
+from imagekit.running.attempts import Attempts
+from imagekit.task import TaskTemplate
+from imagekit.task_cache import VersionParameters
+from imagekit.task_errors import InlineIOMaxBytesBreached, TaskTimeoutError
+from imagekit.task_settings import TaskSettings
+from imagekit.value_blobs import ValueBlobs
+
+_UNKNOWN = object()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """What all tasks of a run have in common.
+
+    Attributes:
+        files: folder for the files that tasks are given and return; empty for
+            temporary ones.
+        bundle: the code bundle, for cache policies.
+        env_vars: variables of all tasks, before their own.
+        overwrite_cache: whether results are computed though they are known.
+        use_cache: whether results of tasks are looked up and kept at all.
+        interruptible: whether all tasks are; None leaves it to them.
+    """
+
+    name: str
+    mode: Mode
+    version: str = ""
+    project: str | None = None
+    domain: str | None = None
+    org: str | None = None
+    raw_data_path: str = ""
+    base_dir: str = ""
+    files: str = ""
+    bundle: Any = None
+    env_vars: tuple[tuple[str, str], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    annotations: tuple[tuple[str, str], ...] = ()
+    overwrite_cache: bool = False
+    use_cache: bool = True
+    interruptible: bool | None = None
+    interactive: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """A call of a task: what is run, with what, and as which action."""
+
+    task: TaskTemplate[..., Any]
+    settings: TaskSettings
+    inputs: Json
+    action: str
+    parent: str | None
+
+
+class Controller:
+    """Runs the tasks of one run.
+
+    Args:
+        facts: what all tasks have in common.
+        executor: runs attempts.
+        prepare: makes ready what a task needs before it waits in any queue, such as
+            its image; may take long, and is called in a thread.
+        find: finds a task by its full name, for calls that come out of containers.
+        image_of: names the image of a task, for keys of the cache.
+        holds_secret: tells whether outputs hold the value of a secret; such are not
+            kept.
+    """
+
+    def __init__(
+        self,
+        facts: RunFacts,
+        *,
+        executor: Executor,
+        recorder: Recorder,
+        blobs: ValueBlobs,
+        results: ResultCache,
+        prepare: Callable[[TaskTemplate[..., Any]], object] | None,
+        find: Callable[[str], TaskTemplate[..., Any]],
+        image_of: Callable[[TaskTemplate[..., Any]], str],
+        holds_secret: Callable[[Json], bool],
+    ) -> None:
+        self._facts = facts
+        self._recorder = recorder
+        self._blobs = blobs
+        self._results = results
+        self._find = find
+        self._image_of = image_of
+        self._holds_secret = holds_secret
+        self._attempts = Attempts(executor, recorder, prepare=prepare)
+
+    async def run(
+        self, task: TaskTemplate[..., Any], inputs: Mapping[str, object]
+    ) -> Any:
+        """Run *task* as the run's own, and return what it returns."""
+        return await self._decoded(task, inputs, ROOT, None)
+
+    async def call(
+        self, task: TaskTemplate[..., Any], inputs: Mapping[str, object], by: Active
+    ) -> Any:
+        """Run *task* for a task in this process that calls it."""
+        return await self._decoded(task, inputs, by.next_id(), by.id)
+
+    async def call_encoded(self, call: EncodedCall) -> Json:
+        """Run a task for one in a container that calls it."""
+        return await self._run(
+            _Call(
+                task=self._find(call.task),
+                settings=call.settings,
+                inputs=call.inputs,
+                action=call.action,
+                parent=call.parent,
+            )
+        )
+
+    async def _decoded(
+        self,
+        task: TaskTemplate[..., Any],
+        inputs: Mapping[str, object],
+        action: str,
+        parent: str | None,
+    ) -> Any:
+        call = _Call(
+            task=task,
+            settings=task.settings,
+            inputs=task.interface.encode_inputs(inputs, self._blobs),
+            action=action,
+            parent=parent,
+        )
+        outputs = await self._run(call)
+        files = self._facts.files or None
+        return task.interface.decode_output(outputs, self._blobs, files=files)
+
+    async def _run(self, call: _Call) -> Json:
+        """Record the call, and see that it is answered."""
+        self._recorder.record(
+            Started(
+                id=call.action,
+                parent=call.parent,
+                kind="task",
+                name=call.task.name,
+                time=time.time(),
+                inputs=call.inputs,
+                environment=call.task.environment.name,
+            )
+        )
+        try:
+            outputs, status = await self._answered(call)
+        except BaseException as error:
+            ended = Ended(
+                id=call.action,
+                time=time.time(),
+                status=status_of(error),
+                error=encode_failure(error),
+            )
+            self._recorder.record(ended)
+            raise
+        self._recorder.record(
+            Ended(id=call.action, time=time.time(), status=status, outputs=outputs)
+        )
+        return outputs
+
+    async def _answered(self, call: _Call) -> tuple[Json, Status]:
+        _check_size(call, call.inputs, "inputs")
+        cache = call.settings.cache
+        if not (cache.is_enabled() and self._facts.use_cache):
+            return await self._computed(call), "succeeded"
+        key = self._key(call)
+        lock: AbstractAsyncContextManager[object] = (
+            self._results.serialized(key) if cache.serialize else nullcontext()
+        )
+        async with lock:
+            known = _UNKNOWN
+            if not self._facts.overwrite_cache:
+                known = self._results.get(key, _UNKNOWN)
+            if known is not _UNKNOWN:
+                return known, "cached"
+            outputs = await self._computed(call)
+            if not self._holds_secret(outputs):
+                self._results.put(key, outputs)
+            return outputs, "succeeded"
+
+    async def _computed(self, call: _Call) -> Json:
+        settings = self._settings(call)
+        attempt = Attempt(
+            task=call.task,
+            settings=settings,
+            inputs=call.inputs,
+            context=self._context(call),
+            caller=self,
+            encoded=self,
+            recorder=self._recorder,
+        )
+        outputs = await self._attempts.run(attempt)
+        _check_size(call, outputs, "outputs")
+        return outputs
+
+    def _settings(self, call: _Call) -> TaskSettings:
+        """Return the call's settings with what the run adds to them."""
+        facts, settings = self._facts, call.settings
+        variables = dict(facts.env_vars) | dict(settings.env_vars)
+        interruptible = (
+            settings.interruptible
+            if facts.interruptible is None
+            else facts.interruptible
+        )
+        return replace(
+            settings, env_vars=tuple(variables.items()), interruptible=interruptible
+        )
+
+    def _context(self, call: _Call) -> TaskContext:
+        facts = self._facts
+        return TaskContext(
+            action=ActionID(
+                name=call.action,
+                run_name=facts.name,
+                project=facts.project,
+                domain=facts.domain,
+                org=facts.org,
+            ),
+            task_name=call.task.name,
+            version=facts.version,
+            mode=facts.mode,
+            raw_data_path=facts.raw_data_path,
+            run_base_dir=facts.base_dir,
+            interactive_mode=facts.interactive,
+            labels=facts.labels,
+            annotations=facts.annotations,
+        )
+
+    def _key(self, call: _Call) -> str:
+        cache = call.settings.cache
+        image = self._image_of(call.task)
+        parameters = VersionParameters(
+            func=call.task.func,
+            image=call.task.environment.image,
+            code_bundle=self._facts.bundle,
+        )
+        ignored = cache.get_ignored_inputs()
+        inputs = {
+            name: value for name, value in call.inputs.items() if name not in ignored
+        }
+        return self._results.key(
+            task=call.task.name,
+            version=cache.get_version(parameters),
+            interface=call.task.interface.describe(),
+            inputs=inputs,
+            image=image,
+        )
+
+
+def status_of(error: BaseException) -> Status:
+    """Return how an action ended that raised *error*."""
+    if isinstance(error, TaskTimeoutError):
+        return "timed-out"
+    return "failed" if isinstance(error, Exception) else "aborted"
+
+
+def _check_size(call: _Call, document: Json, what: str) -> None:
+    limit = call.settings.max_inline_io_bytes
+    size = call.task.interface.size(document)
+    if size > limit:
+        raise InlineIOMaxBytesBreached(
+            f"the {what} of {call.task.name!r} take {size} bytes, more than "
+            f"max_inline_io_bytes={limit}",
+            hint="hand large data on as a File, Dir or array, or raise the limit: "
+            "@env.task(max_inline_io_bytes=...)",
+        )
