@@ -57,6 +57,7 @@ class Execution:
         sbom: value of ``--sbom``; None for none.
         provenance: value of ``--provenance``; None for none.
         ca_bundle: file with the certificates that downloading steps are given.
+        secrets_dir: folder with secrets, as the settings name it.
     """
 
     remote: str | None = None
@@ -70,6 +71,7 @@ class Execution:
     sbom: str | None = None
     provenance: str | None = None
     ca_bundle: str | None = None
+    secrets_dir: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

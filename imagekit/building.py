@@ -306,6 +306,7 @@ def _execution(job: Job) -> Execution:
         sbom=options.sbom,
         provenance=options.provenance,
         ca_bundle=settings.ca_bundle or host_authorities(),
+        secrets_dir=settings.secrets_dir,
     )
 
 
@@ -314,7 +315,8 @@ def _credentials(job: Job) -> Credentials:
 
     python = (PipPackages, Requirements, UVProject, UVScript)
     return credentials_for(
-        tuple(layer for layer in job.image.layers if isinstance(layer, python))
+        tuple(layer for layer in job.image.layers if isinstance(layer, python)),
+        secrets_dir=job.settings.secrets_dir,
     )
 
 
@@ -329,6 +331,7 @@ def make_plan(job: Job, context: BuilderContext, *, installer: bool = False) -> 
         wheels=context.wheels,
         progress=job.progress,
         upgrade=job.options.upgrade,
+        secrets_dir=job.settings.secrets_dir,
         installer=installer
         or installs_inside(job.options.builder or job.settings.builder, context),
     )

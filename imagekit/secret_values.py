@@ -13,6 +13,7 @@ from imagekit.secret import Secret
 
 #: Where secrets are mounted by platforms that run tasks.
 _FOLDER = "/etc/secrets"
+_VARIABLE = "IMAGEKIT_SECRETS_DIR"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,21 @@ class SecretFile:
 
 
 SecretSource: TypeAlias = SecretVariable | SecretFile
+
+
+def secret_environment(
+    secrets_dir: str | None, environ: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return *environ* with the folder of secrets that the settings name.
+
+    Args:
+        secrets_dir: the folder; None leaves what *environ* says.
+        environ: by default the environment of this process.
+    """
+    found = dict(os.environ if environ is None else environ)
+    if secrets_dir is not None:
+        found[_VARIABLE] = secrets_dir
+    return found
 
 
 def secret_source(
@@ -50,7 +66,7 @@ def secret_source(
     environ = os.environ if environ is None else environ
     if secret.lookup_name in environ:
         return SecretVariable(name=secret.lookup_name)
-    folder = environ.get("IMAGEKIT_SECRETS_DIR")
+    folder = environ.get(_VARIABLE)
     name = f"{secret.group}_{secret.key}" if secret.group else secret.key
     places = [Path(item) / name for item in (folder, _FOLDER) if item]
     for place in places:

@@ -64,6 +64,7 @@ class Settings:
     mode: str = "local"
     environment: str | None = None
     record_dir: Path
+    secrets_dir: str | None = None
     containers: int = 8
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
     files: tuple[Path, ...] = field(default=(), compare=False)

@@ -217,6 +217,15 @@ SETTINGS: tuple[Setting, ...] = (
         meaning="Folder with the records of runs and the cached results of tasks.",
     ),
     Setting(
+        field="secrets_dir",
+        key="secrets-dir",
+        kind=FOLDER,
+        default="none",
+        example='"/run/secrets"',
+        meaning="Folder with one file for each secret that is not in the environment; "
+        "`/etc/secrets` comes after it.",
+    ),
+    Setting(
         field="containers",
         key="containers",
         kind=COUNT,
@@ -231,10 +240,6 @@ OTHER_VARIABLES: tuple[tuple[str, str], ...] = (
     (
         "IMAGEKIT_MACHINE_DIR",
         "Where `make demo` and `make test` keep the engine and images they set up.",
-    ),
-    (
-        "IMAGEKIT_SECRETS_DIR",
-        "Folder with one file for each secret that is not in the environment.",
     ),
 )
 #: Beginning of variables that the test suite and benchmarks use.

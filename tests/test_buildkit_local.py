@@ -16,7 +16,7 @@ from machine.engine import Engine
 from small_images import Images
 
 from imagekit.builder import Built, Execution
-from imagekit.errors import BuilderUnavailableError
+from imagekit.errors import BuilderUnavailableError, PlanError
 from imagekit.ignore import NOTHING
 from imagekit.layers import ImageBase
 from imagekit.oci import model
@@ -43,6 +43,7 @@ from imagekit.platform import Platform
 from imagekit.progress import TaskEnded, TaskStarted
 from imagekit.records import replace
 from imagekit.resolve.base import resolve_base
+from imagekit.secret import Secret
 from imagekit.sources import walk
 from imagekit.store import Store
 from imagekit_buildkit import BuildKitBuilder
@@ -303,6 +304,21 @@ def test_caches_are_exported_and_imported(
 
     assert second.digest == first.digest
     assert all(step.cached for step in second.steps if "command" in step.title)
+
+
+def test_secrets_are_in_the_folder_of_the_settings(
+    containerd: Engine, base: BaseImage, store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "team_key").write_text("the value")
+    step = RunCommands(
+        commands=('test "$TEAM_KEY" = "the value"',),
+        secret_mounts=(Secret("key", group="team"),),
+    )
+
+    with pytest.raises(PlanError, match="'TEAM_KEY'"):
+        BuildKitBuilder(context(store)).build(plan(base, step))
+    given = Execution(secrets_dir=str(tmp_path))
+    assert BuildKitBuilder(context(store, given)).build(plan(base, step)).images
 
 
 @pytest.mark.parametrize(("network", "alone"), [("none", True), ("host", False)])

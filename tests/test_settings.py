@@ -50,6 +50,7 @@ VALUES: Mapping[str, tuple[str, str, object]] = {
     "environment": ("training", '"training"', "training"),
     "record_dir": ("/var/tmp/runs", '"/var/tmp/runs"', Path("/var/tmp/runs")),
     "containers": ("5", "5", 5),
+    "secrets_dir": ("/run/secrets", '"/run/secrets"', "/run/secrets"),
 }
 
 
@@ -267,7 +268,7 @@ def test_unknown_variable_that_is_near_to_none(project: Path, home: Path) -> Non
 
 
 def test_variables_that_are_no_settings(project: Path, home: Path) -> None:
-    found = load(project, home, IMAGEKIT_MACHINE_DIR="/x", IMAGEKIT_SECRETS_DIR="/y")
+    found = load(project, home, IMAGEKIT_MACHINE_DIR="/x")
 
     assert set(found.sources.values()) == {"default"}
 

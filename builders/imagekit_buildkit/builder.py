@@ -9,6 +9,7 @@ from imagekit.builder import Builder, BuilderContext, Built, DockerfileWriter
 from imagekit.errors import BuilderUnavailableError, UnsupportedLayerError
 from imagekit.plan import Plan
 from imagekit.redaction import Redactor
+from imagekit.secret_values import secret_environment
 from imagekit_buildkit.attestations import attests
 from imagekit_buildkit.context import write_context
 from imagekit_buildkit.documents import index
@@ -50,7 +51,7 @@ class BuildKitBuilder:
             BuilderUnavailableError: no BuildKit answers, or it went away.
             BuildFailedError: a step failed.
         """
-        environ = dict(os.environ)
+        environ = secret_environment(self._context.execution.secrets_dir)
         recipes = [lower(plan, platform) for platform in plan.platforms]
         redact = Redactor(secret_texts(recipes, environ))
         connection = self._connected()

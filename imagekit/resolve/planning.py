@@ -73,6 +73,7 @@ class World:
     Attributes:
         upgrade: True to resolve everything anew, or names of what to bring up to date.
         installer: whether the plan says which uv installs inside the image.
+        secrets_dir: folder with secrets, as the settings name it.
     """
 
     store: Store
@@ -81,6 +82,7 @@ class World:
     progress: Progress
     upgrade: bool | tuple[str, ...] = False
     installer: bool = False
+    secrets_dir: str | None = None
 
 
 def make_plan(image: Image, contents: Contents, world: World) -> Plan:
@@ -244,6 +246,7 @@ def _resolve(
         lineage=f"{image.registry or ''}/{image.name}:{base.platform}:{target.minor}",
         store=world.store,
         upgrade=world.upgrade,
+        secrets_dir=world.secrets_dir,
         progress=world.progress,
     )
     count = sum(len(item.distributions) for item in result)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from imagekit.canonical import fingerprint
 from imagekit.errors import ImageKitError
@@ -25,7 +25,7 @@ from imagekit.resolve.target import Target
 from imagekit.resolve.tree_digests import TreeDigests
 from imagekit.resolve.uv import Uv
 from imagekit.resolve.wanted import Wanted
-from imagekit.secret_values import secret_variables
+from imagekit.secret_values import secret_environment, secret_variables
 from imagekit.store import Store
 
 __all__ = ["Resolved", "Target", "credentials_for", "resolve"]
@@ -52,6 +52,7 @@ def resolve(
     store: Store,
     uv: Uv | None = None,
     upgrade: bool | tuple[str, ...] = False,
+    secrets_dir: str | None = None,
     progress: Progress = silent,
 ) -> tuple[Resolved, ...]:
     """Pin what *layers* ask for, as one coherent environment.
@@ -66,6 +67,7 @@ def resolve(
         store: keeps resolutions and built wheels.
         uv: what resolves; by default the uv that is installed with imagekit.
         upgrade: True to resolve everything anew, or the names that may change.
+        secrets_dir: folder with secrets, as the settings name it.
         progress: receives events.
 
     Raises:
@@ -76,7 +78,8 @@ def resolve(
         DownloadError: what has to be built could not be fetched.
     """
     digests = TreeDigests()
-    wanted = tuple(_read(layer, digests) for layer in layers)
+    environ = secret_environment(secrets_dir)
+    wanted = tuple(_read(layer, digests, environ) for layer in layers)
     settings = _settings(wanted)
     wanted = tuple(map(_as_configured, wanted, settings))
     credentials = _credentials(wanted, settings)
@@ -125,22 +128,31 @@ def resolve(
     )
 
 
-def credentials_for(layers: Sequence[PythonLayer]) -> Credentials:
+def credentials_for(
+    layers: Sequence[PythonLayer], *, secrets_dir: str | None = None
+) -> Credentials:
     """Return the logins with which the wheels of *layers* are fetched.
+
+    Args:
+        layers: the Python layers of an image.
+        secrets_dir: folder with secrets, as the settings name it.
 
     Raises:
         PlanError: a file or secret is missing.
     """
     digests = TreeDigests()
-    wanted = tuple(_read(layer, digests) for layer in layers)
+    environ = secret_environment(secrets_dir)
+    wanted = tuple(_read(layer, digests, environ) for layer in layers)
     return _credentials(wanted, _settings(wanted))
 
 
-def _read(layer: PythonLayer, digests: TreeDigests) -> Wanted:
+def _read(
+    layer: PythonLayer, digests: TreeDigests, environ: Mapping[str, str]
+) -> Wanted:
     origin = str(layer.origin)
     try:
         wanted = read_layer(layer, digests)
-        variables = secret_variables(layer.options.secret_mounts)
+        variables = secret_variables(layer.options.secret_mounts, environ=environ)
     except ImageKitError as error:
         raise error.at(origin) from error.__cause__
     return replace(wanted, variables=variables)
