@@ -5,6 +5,7 @@ them, in a private folder (``fixtures/README.md``).
 """
 
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -46,6 +47,9 @@ _KEPT = {
 def pytest_configure() -> None:
     """Settle where the state folder is before any test changes the environment."""
     state_folder()
+    # A shell that starts the tests in the background has it ignored, and so would all
+    # processes that are to be interrupted.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

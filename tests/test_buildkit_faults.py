@@ -307,9 +307,7 @@ def test_what_is_too_old_is_named(
 # Builds that are broken off
 
 _BUILD = """
-import signal, sys
-# A shell that starts the tests in the background has it ignored.
-signal.signal(signal.SIGINT, signal.default_int_handler)
+import sys
 sys.path[:0] = {path!r}
 from pathlib import Path
 from engine_plans import context, debian, plan
