@@ -16,6 +16,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from imagekit import errors as errors
+    from imagekit import io as io
+    from imagekit import report as report
+    from imagekit import task_errors as task_errors
     from imagekit.build_images import build_images
     from imagekit.building import BuildResult, build
     from imagekit.context import ctx
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from imagekit.environment import Environment
     from imagekit.image import Image
     from imagekit.initialization import init, init_from_config
+    from imagekit.mapping import map  # noqa: A004  (the reference's name)
     from imagekit.platform import Architecture
     from imagekit.pod_template import PodTemplate
     from imagekit.resources import GPU, TPU, Device, Resources
@@ -70,6 +75,7 @@ __all__ = [
     "group",
     "init",
     "init_from_config",
+    "map",
     "run",
     "trace",
     "with_runcontext",
@@ -106,15 +112,20 @@ _HOMES = {
     "group": "imagekit.tracing",
     "init": "imagekit.initialization",
     "init_from_config": "imagekit.initialization",
+    "map": "imagekit.mapping",
     "run": "imagekit.run",
     "trace": "imagekit.tracing",
     "with_runcontext": "imagekit.run",
 }
+#: Modules of which users write ``imagekit.report.log()``, having imported the package.
+_MODULES = ("errors", "io", "report", "task_errors")
 
 
 if not TYPE_CHECKING:  # or checkers would take every name for Any
 
     def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            return import_module(f"{__name__}.{name}")
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value = getattr(import_module(_HOMES[name]), name)
@@ -138,4 +149,4 @@ sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -10,7 +10,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from imagekit.environment import Environment
-from imagekit.environment_images import image_of, with_dependencies
+from imagekit.environment_images import (
+    check_names,
+    checked_environments,
+    image_of,
+    with_dependencies,
+)
 from imagekit.errors import DefinitionError
 from imagekit.image import Image
 from imagekit.records import dataclass, field
@@ -78,13 +83,16 @@ class _BuildImages:
             options: as :func:`imagekit.build` takes them.
 
         Raises:
+            DeploymentError: an argument is no environment, or two have one name.
             ImageKitError: see :mod:`imagekit.errors`.
         """
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  (slow)
 
         from imagekit.building import build  # noqa: PLC0415  (only to build)
 
-        found = {item.name: image_of(item) for item in with_dependencies(envs)}
+        every = with_dependencies(checked_environments(envs))
+        check_names(every)
+        found = {item.name: image_of(item) for item in every}
         images = list(dict.fromkeys(found.values()))
         with ThreadPoolExecutor(max_workers=max(1, len(images))) as pool:
 

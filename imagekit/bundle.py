@@ -189,15 +189,19 @@ def bundle_root(root_dir: Path | str | None = None) -> Path:
             )
         return root
     main = loaded_module("__main__", sys.modules["__main__"])
-    own = main is not None and not main.is_installed
-    start = Path(main.import_folder) if own and main else Path.cwd()
+    own = main is not None and not main.is_installed and not main.is_ours
+    return project_of(Path(main.import_folder) if main and own else Path.cwd())
+
+
+def project_of(folder: Path) -> Path:
+    """Return the nearest folder upward that is a project; else *folder* itself."""
     outermost = (Path(os.path.expanduser("~")), Path("/"))
-    for folder in (start, *start.parents):
-        if folder in outermost:
+    for above in (folder, *folder.parents):
+        if above in outermost:
             break
-        if any((folder / mark).exists() for mark in _PROJECT_MARKS):
-            return folder
-    return start
+        if any((above / mark).exists() for mark in _PROJECT_MARKS):
+            return above
+    return folder
 
 
 def _rules(root: str) -> ignore.IgnoreRules:

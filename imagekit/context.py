@@ -122,6 +122,11 @@ def active() -> Active | None:
     return _ACTIVE.get()
 
 
+def activate(state: Active | None) -> None:
+    """Have *state* as what is running, in the rest of this context."""
+    _ACTIVE.set(state)
+
+
 @contextmanager
 def activated(state: Active | None) -> Iterator[None]:
     """Have *state* as what is running here."""

@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from imagekit.canonical import fingerprint
 from imagekit.environment import Environment
-from imagekit.environment_images import image_of, with_dependencies
+from imagekit.environment_images import (
+    check_names,
+    checked_environments,
+    image_of,
+    with_dependencies,
+)
 from imagekit.naming import content_id, is_existing
 from imagekit.records import dataclass
 from imagekit.task_cache import VersionParameters
 from imagekit.task_environment import TaskEnvironment
-from imagekit.task_errors import DeploymentError
 
 if TYPE_CHECKING:
     from imagekit.bundle import Bundle
@@ -66,16 +70,9 @@ def plan_deployments(
         DeploymentError: two environments of one name, or a task that can't be deployed.
         PlanError: a file that an image needs is not there.
     """
-    roots = list(environments)
-    for root in roots:
-        checked: object = root  # users pass anything
-        if not isinstance(checked, Environment):
-            raise DeploymentError(
-                f"wanted environments to deploy, found {root!r}",
-                hint="give them one by one: deploy(env, other)",
-            )
+    roots = checked_environments(environments)
     every = with_dependencies(roots)
-    _check_names(every)
+    check_names(every)
     images = {item.name: _image_name(item) for item in every}
     return [
         _deployment([*with_dependencies([root])], images, bundle, version, dryrun)
@@ -127,16 +124,3 @@ def _described(task: TaskTemplate[..., Any]) -> str:
 def _image_name(environment: Environment) -> str:
     image = image_of(environment)
     return image.uri if is_existing(image) else content_id(image)
-
-
-def _check_names(environments: tuple[Environment, ...]) -> None:
-    names: dict[str, Environment] = {}
-    for item in environments:
-        other = names.setdefault(item.name, item)
-        if other is not item:
-            raise DeploymentError(
-                f"two environments are called {item.name!r}: one is defined at "
-                f"{other.origin}, the other at {item.origin}",
-                hint="give one of them another name; a module that is imported under "
-                "two names defines its environments twice",
-            )

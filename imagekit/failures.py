@@ -14,7 +14,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from imagekit.errors import ImageKitError
-from imagekit.failure_texts import REPR, TEXT, message_text, shown, traceback_text
+from imagekit.failure_texts import (
+    REPR,
+    TEXT,
+    RemoteTraceback,
+    first_of_chain,
+    message_text,
+    shown,
+    traceback_text,
+)
 from imagekit.task_errors import CustomError
 from imagekit.values import Json, decode, document_bytes, encode
 from imagekit.values.class_names import class_name, find_class
@@ -26,20 +34,6 @@ __all__ = ["RemoteTraceback", "decode_failure", "encode_failure", "failure_text"
 _VALUE = 1 << 16
 #: How far causes of causes are followed, and groups in groups.
 _DEPTH = 50
-
-
-class RemoteTraceback(Exception):  # noqa: N818  (it stands for a text; it is no error)
-    """Where an exception was raised, in another process.
-
-    It is the cause of the first exception in the chain, so that Python prints it.
-    """
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
-
-    def __str__(self) -> str:
-        return f'\n"""\n{self.text}"""'
 
 
 def encode_failure(
@@ -82,7 +76,7 @@ def decode_failure(
         )
     text = failure_text(document)
     if remote and text:
-        first = _first_of_chain(error)
+        first = first_of_chain(error)
         first.__cause__ = RemoteTraceback(text)
     return error
 
@@ -299,13 +293,3 @@ def _stand_in(document: Json) -> CustomError:
     kind = kind.removeprefix(f"{builtins.__name__}.")
     message = text_of(document.get("message", ""))
     return CustomError(f"{kind}: {message}" if message else kind, kind=kind)
-
-
-def _first_of_chain(error: BaseException) -> BaseException:
-    """Return what Python prints first of *error* and its causes."""
-    seen: set[int] = set()
-    while id(error) not in seen:
-        seen.add(id(error))
-        context = None if error.__suppress_context__ else error.__context__
-        error = error.__cause__ or context or error
-    return error

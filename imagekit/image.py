@@ -35,7 +35,7 @@ from imagekit.layers import (
     UVScript,
     WorkDir,
 )
-from imagekit.origin import SourcePath, caller
+from imagekit.origin import Origin, SourcePath, caller
 from imagekit.platform import Architecture
 from imagekit.records import dataclass
 from imagekit.secret import SecretRequest, secrets_from_request
@@ -137,8 +137,12 @@ class Image:
                 ``oci:PATH:TAG`` for an OCI image layout on disk, or
                 ``docker-daemon:NAME`` for an image of the local engine.
         """
+        return cls.from_base_at(image_uri, caller())
+
+    @classmethod
+    def from_base_at(cls, image_uri: str, origin: Origin) -> Image:
+        """Return what :meth:`from_base` returns where *origin* is."""
         image_uri = arguments.text("the reference of an image", image_uri)
-        origin = caller()
         base: Base
         if image_uri.startswith("oci:"):
             path, reference = arguments.layout_reference(image_uri.removeprefix("oci:"))

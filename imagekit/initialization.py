@@ -118,7 +118,8 @@ class _Init:
             root_dir = Path(os.path.abspath(root_dir))
             if not root_dir.is_dir():
                 raise SettingsError(
-                    f"wanted root_dir to be a folder, found {str(root_dir)!r}"
+                    f"wanted root_dir to be a folder, found {str(root_dir)!r}",
+                    hint="name the folder of your code",
                 )
         remote = {
             "endpoint": endpoint,
@@ -189,7 +190,9 @@ class _InitFromConfig:
             if file.name not in ("imagekit.toml", "pyproject.toml"):
                 raise SettingsError(
                     "wanted an imagekit.toml or pyproject.toml, found "
-                    f"{str(path_or_config)!r}"
+                    f"{str(path_or_config)!r}",
+                    hint="a configuration of Flyte names its service, which imagekit "
+                    "does without; 'imagekit config' shows the settings that there are",
                 )
         found = Configuration(
             root_dir=root_dir and Path(os.path.abspath(root_dir)),

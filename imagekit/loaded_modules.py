@@ -33,16 +33,17 @@ class LoadedModule:
     file: str
     is_main: bool = False
 
-    def below(self, root: str) -> str | None:
-        """Return the path relative to *root* with ``/``, or None outside of it."""
-        for file, folder in (
-            (self.file, root),
-            (os.path.realpath(self.file), os.path.realpath(root)),
-        ):
-            prefix = folder.rstrip(os.sep) + os.sep
-            if file.startswith(prefix):
-                return file[len(prefix) :].replace(os.sep, "/")
-        return None
+    def below(self, root: str, real: dict[str, str] | None = None) -> str | None:
+        """Return the path relative to *root* with ``/``, or None outside of it.
+
+        Args:
+            root: a folder.
+            real: keeps the real paths of folders, where many modules are asked.
+        """
+        real = {} if real is None else real
+        return _inside(self.file, root) or _inside(
+            _real_file(self.file, real), _real_folder(root, real)
+        )
 
     @property
     def is_named_by_file(self) -> bool:
@@ -73,6 +74,11 @@ class LoadedModule:
         library = os.path.dirname(os.path.abspath(os.__file__))
         return self.file.startswith((library + os.sep, _scripts()))
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is imagekit's own: ``python -m imagekit``, not the user's code."""
+        return self.name.partition(".")[0] in _OURS
+
     def _folder_of(self, name: str) -> str | None:
         """Return the folder from which *name* is the file, or None."""
         if not name:
@@ -92,7 +98,10 @@ def loaded_module(name: str, module: ModuleType | None) -> LoadedModule | None:
     if module is None:
         return None
     # Not by getattr(): a module that is loaded lazily must stay so.
-    values: dict[str, Any] = object.__getattribute__(module, "__dict__")
+    try:
+        values: dict[str, Any] = object.__getattribute__(module, "__dict__")
+    except AttributeError:  # some put things there that are no modules
+        return None
     file = values.get("__file__")
     if not isinstance(file, str) or not os.path.isfile(file):
         return None
@@ -109,14 +118,15 @@ def user_modules(
     """Return the modules below *root* that nobody installed, sorted by name."""
     found = []
     environments: dict[str, bool] = {}
+    real: dict[str, str] = {}
     # A copy: other threads may import meanwhile.
     for name, module in list((sys.modules if modules is None else modules).items()):
         if name.partition(".")[0] in _OURS or not isinstance(module, ModuleType):
             continue
         item = loaded_module(name, module)
-        if item is None or item.name.partition(".")[0] in _OURS:
+        if item is None or item.is_ours:
             continue
-        path = item.below(root)
+        path = item.below(root, real)
         if path is not None and not _is_foreign(root, path, environments):
             found.append(item)
     return tuple(sorted(found, key=lambda item: (item.name, item.file)))
@@ -200,6 +210,26 @@ def _is_foreign(root: str, path: str, environments: dict[str, bool]) -> bool:
         if environments[folder]:
             return True
     return False
+
+
+def _inside(file: str, folder: str) -> str | None:
+    prefix = folder.rstrip(os.sep) + os.sep
+    if not file.startswith(prefix):
+        return None
+    return file[len(prefix) :].replace(os.sep, "/")
+
+
+def _real_file(file: str, real: dict[str, str]) -> str:
+    if os.path.islink(file):
+        return os.path.realpath(file)
+    folder, name = os.path.split(file)
+    return os.path.join(_real_folder(folder, real), name)
+
+
+def _real_folder(folder: str, real: dict[str, str]) -> str:
+    if folder not in real:
+        real[folder] = os.path.realpath(folder)
+    return real[folder]
 
 
 def _is_below(folder: str, root: str) -> bool:

@@ -142,12 +142,21 @@ def _replace(self: Any, /, **changes: object) -> Any:
 
 
 class _Lazy:
-    """A class attribute that is made when it is first asked for."""
+    """A class attribute that is made when it is asked for."""
 
     def __init__(self, make: Callable[[type], object]) -> None:
         self._make = make
 
     def __get__(self, _instance: object, owner: type) -> object:
+        return self._make(owner)
+
+
+class _LazySignature(_Lazy):
+    """The signature of a class; instances that can be called have another one."""
+
+    def __get__(self, instance: object, owner: type) -> object:
+        if instance is not None:
+            raise AttributeError("__signature__")
         return self._make(owner)
 
 
@@ -194,7 +203,7 @@ _SHARED = {
     "__getstate__": _getstate,
     "__setstate__": _setstate,
     "__replace__": _replace,
-    "__signature__": _Lazy(_signature),
+    "__signature__": _LazySignature(_signature),
     "__dataclass_fields__": _Lazy(_fields),
 }
 _FROZEN = {"__hash__": _hash, "__setattr__": _setattr, "__delattr__": _delattr}

@@ -117,23 +117,49 @@ def get_tab(name: str) -> Tab:
     return current_report().get_tab(name)
 
 
-def log(content: str, do_flush: bool = False) -> None:
-    """Add *content*, which is HTML, to the running task's report."""
-    current_report().get_tab().log(content)
-    if do_flush:
-        flush()
+class _Log:
+    """``log(content)``, and ``await log.aio(content)`` for those who expect it."""
+
+    def __call__(self, content: str, do_flush: bool = False) -> None:
+        """Add *content*, which is HTML, to the running task's report."""
+        current_report().get_tab().log(content)
+        if do_flush:
+            flush()
+
+    async def aio(self, content: str, do_flush: bool = False) -> None:
+        """Do the same; it never waits for anything."""
+        self(content, do_flush)
 
 
-def replace(content: str, do_flush: bool = False) -> None:
-    """Have *content* in place of what the main tab shows."""
-    current_report().get_tab().replace(content)
-    if do_flush:
-        flush()
+class _Replace:
+    """``replace(content)``, and ``await replace.aio(content)``."""
+
+    def __call__(self, content: str, do_flush: bool = False) -> None:
+        """Have *content* in place of what the main tab shows."""
+        current_report().get_tab().replace(content)
+        if do_flush:
+            flush()
+
+    async def aio(self, content: str, do_flush: bool = False) -> None:
+        """Do the same; it never waits for anything."""
+        self(content, do_flush)
 
 
-def flush() -> None:
-    """Record the report as it is now; at the end of the task that is done anyway."""
-    report = current_report()
-    state = active()
-    assert state is not None
-    report.publish(state.context.action.name, state.recorder)
+class _Flush:
+    """``flush()``, and ``await flush.aio()``."""
+
+    def __call__(self) -> None:
+        """Record the report as it is; at the end of the task that is done anyway."""
+        report = current_report()
+        state = active()
+        assert state is not None
+        report.publish(state.context.action.name, state.recorder)
+
+    async def aio(self) -> None:
+        """Do the same; it never waits for anything."""
+        self()
+
+
+log = _Log()
+replace = _Replace()
+flush = _Flush()

@@ -46,9 +46,9 @@ class ReusePolicy:
             )
         if self.max_replicas == 1 and self.concurrency == 1:
             warnings.warn(
-                "one replica with a concurrency of 1 runs one task at a time: a task "
-                "that calls another task of its environment waits for ever; use 2 "
-                "replicas or more",
+                "one replica with a concurrency of 1 runs one task at a time: what a "
+                "task calls of its own environment runs in a container that is not "
+                "kept; use 2 replicas or more",
                 stacklevel=3,
             )
 

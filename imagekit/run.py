@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeAlias
 
 from imagekit.blocking import finish
 from imagekit.context import Mode as PlaceMode
+from imagekit.context import active
+from imagekit.errors import DefinitionError
 from imagekit.initialization import configuration
+from imagekit.progress import Progress, silent
 from imagekit.records import dataclass, field
 from imagekit.run_events import Status
 from imagekit.task_errors import InitializationError
 
 if TYPE_CHECKING:
     from imagekit.bundle import Bundle, CopyStyle
-    from imagekit.run_records import RunView
+    from imagekit.run_records import RunRecord, RunView
     from imagekit.running.session import Session
     from imagekit.running.streaming import Listener
     from imagekit.task import TaskTemplate
@@ -24,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["DryRun", "Run", "Runner", "run", "with_runcontext"]
 
 Mode: TypeAlias = Literal["local", "container", "remote", "hybrid"]
+
+#: There in the processes in containers that run tasks.
+_WORKER = "imagekit.runtime.worker"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +101,8 @@ class Runner:
     Attributes:
         stream: receives what tasks in containers print; None for stderr.
         listener: receives the events of the run.
+        begun: is given the record of the run when it begins.
+        progress: receives the events of the images that are built for it.
     """
 
     mode: Mode | None = None
@@ -117,6 +126,8 @@ class Runner:
     disable_run_cache: bool = False
     stream: TextIO | None = None
     listener: Listener | None = None
+    begun: Callable[[RunRecord], None] | None = None
+    progress: Progress = silent
 
     @property
     def run(self) -> _RunCall:
@@ -129,28 +140,74 @@ class _RunCall:
     runner: Runner
 
     def __call__(
-        self, task: TaskTemplate[..., Any], *args: Any, **kwargs: Any
+        self, task: TaskTemplate[..., Any], /, *args: Any, **kwargs: Any
     ) -> Run | DryRun:
         """Run *task* with these inputs.
+
+        Tracebacks have the lines of the user's code, and leave out those that run it;
+        ``log_level=logging.DEBUG`` shows all.
 
         Raises:
             Exception: what the task raised.
             ImageKitError: see :mod:`imagekit.errors` and :mod:`imagekit.task_errors`.
         """
-        return finish(self.aio(task, *args, **kwargs))
+        _check(task)
+        try:
+            return finish(self._run(task, args, kwargs))
+        except Exception as error:
+            _trim(error)
+            raise
 
     async def aio(
-        self, task: TaskTemplate[..., Any], *args: Any, **kwargs: Any
+        self, task: TaskTemplate[..., Any], /, *args: Any, **kwargs: Any
     ) -> Run | DryRun:
         """Run *task* with these inputs, without blocking the event loop."""
+        _check(task)
+        try:
+            return await self._run(task, args, kwargs)
+        except Exception as error:
+            _trim(error)
+            raise
+
+    async def _run(
+        self,
+        task: TaskTemplate[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> Run | DryRun:
         from imagekit.running.session import Session  # noqa: PLC0415  (only to run)
 
         runner = self.runner
         inputs = task.interface.bind(args, kwargs)
-        session = Session.of(runner, task, place_of(runner.mode))
+        place = place_of(runner.mode)
+        _check_here(place)
+        session = Session.of(runner, task, place)
         if runner.dry_run:
             return _dry(session, task, inputs)
         return await _run(session, task, inputs)
+
+
+def _check(task: object) -> None:
+    """Raise TypeError unless *task* is one."""
+    from imagekit.task import checked_task  # noqa: PLC0415  (only to run)
+
+    checked_task(task)
+
+
+def _check_here(place: PlaceMode) -> None:
+    """Raise InitializationError where no run can be started."""
+    if _WORKER not in sys.modules:
+        return
+    if active() is None:
+        raise InitializationError(
+            "it starts a run when it is loaded; write that below "
+            "if __name__ == '__main__'"
+        )
+    if place == "container":
+        raise InitializationError(
+            "a task in a container can't start a run in containers",
+            hint="call the other task as a function: await other(...)",
+        )
 
 
 def place_of(mode: Mode | None) -> PlaceMode:
@@ -179,10 +236,16 @@ async def _run(
     session: Session, task: TaskTemplate[..., Any], inputs: Mapping[str, object]
 ) -> Run:
     with session.recorded() as record, session.prints():
+        if session.runner.begun is not None:
+            session.runner.begun(record)
         try:
             outputs = await session.controller(record).run(task, inputs)
-        except Exception:
+        except Exception as error:
             record.finish("failed")
+            if session.mode == "container":
+                from imagekit.missing_code import note_missing  # noqa: PLC0415
+
+                note_missing(error, session.runner.copy_style)
             raise
         except BaseException:
             record.finish("aborted")
@@ -258,7 +321,14 @@ def with_runcontext(
         interruptible: whether tasks may be killed; by default as they are defined.
         log_level: level of the ``imagekit`` logger.
         disable_run_cache: neither look up results of tasks nor keep them.
+
+    Raises:
+        DefinitionError: an argument can't mean anything.
     """
+    from imagekit.bundle import check_copy_style  # noqa: PLC0415  (only to run)
+    from imagekit.environment import variables_from_request  # noqa: PLC0415
+
+    check_copy_style(copy_style)
     return Runner(
         mode=mode,
         name=name,
@@ -273,9 +343,9 @@ def with_runcontext(
         overwrite_cache=overwrite_cache,
         project=project,
         domain=domain,
-        env_vars=_pairs(env_vars),
-        labels=_pairs(labels),
-        annotations=_pairs(annotations),
+        env_vars=tuple(variables_from_request(env_vars).items()),
+        labels=_pairs("labels", labels),
+        annotations=_pairs("annotations", annotations),
         interruptible=interruptible,
         log_level=log_level,
         disable_run_cache=disable_run_cache,
@@ -285,5 +355,22 @@ def with_runcontext(
 run = Runner().run
 
 
-def _pairs(values: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
-    return tuple((values or {}).items())
+def _trim(error: Exception) -> None:
+    """Leave what runs tasks out of a traceback; a log level of DEBUG keeps it."""
+    import logging  # noqa: PLC0415  (only for errors)
+
+    from imagekit.failure_texts import trim_traceback  # noqa: PLC0415  (only for errors)
+
+    if not logging.getLogger("imagekit").isEnabledFor(logging.DEBUG):
+        trim_traceback(error)
+
+
+def _pairs(what: str, values: object) -> tuple[tuple[str, str], ...]:
+    given = {} if values is None else values
+    if isinstance(given, Mapping):
+        pairs = tuple(given.items())
+        if all(isinstance(text, str) for pair in pairs for text in pair):
+            return pairs
+    raise DefinitionError(
+        f"wanted {what} as a mapping of texts to texts, found {values!r}"
+    )

@@ -58,6 +58,12 @@ class RunRecord:
         with disk_errors(folder):
             self._events = (folder / EVENTS).open("ab")
 
+    @property
+    def redactor(self) -> Redactor:
+        """What keeps the values of secrets out of it, those that are known by now."""
+        with self._mutex:
+            return self._redactor
+
     def hide(self, values: Iterable[str]) -> None:
         """Keep *values* out of what is recorded from now on, beside those so far."""
         with self._mutex:

@@ -38,6 +38,8 @@ RUNS = "runs"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _VERSION = 1
 _RANDOM_BYTES = 3
+#: Up to so many runs are named where somebody asks for one that is not there.
+_FEW = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +150,12 @@ class RunRecords:
 
     def _unknown(self, name: str) -> RuntimeUserError:
         names = self.names()
-        return RuntimeUserError(
-            f"no run {name!r} in {str(self.folder)!r}",
-            hint=suggestion(name, names) if names else "nothing was run yet",
-        )
+        hint = "nothing was run yet"
+        if names:
+            hint = suggestion(name, names)
+            if len(names) > _FEW and not hint.startswith("did"):
+                hint = f"'imagekit runs' lists them; the latest is {names[0]!r}"
+        return RuntimeUserError(f"no run {name!r} in {str(self.folder)!r}", hint=hint)
 
     def _new_folder(self, name: str | None) -> Path:
         """Make the folder of a new run; that it can be made once decides who has it."""

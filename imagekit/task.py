@@ -126,7 +126,7 @@ class TaskTemplate(Generic[P, R]):
         params = VersionParameters(self.func, image=image, code_bundle=code_bundle)
         return self.settings.cache.get_version(params)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the task in a run, the function elsewhere."""
         state = active()
         if state is None:
@@ -142,14 +142,15 @@ class TaskTemplate(Generic[P, R]):
     @overload
     def aio(
         self: TaskTemplate[P, Coroutine[Any, Any, T]],
+        /,
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> Coroutine[Any, Any, T]: ...
 
     @overload
-    def aio(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]: ...
+    def aio(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]: ...
 
-    def aio(self, *args: Any, **kwargs: Any) -> Any:
+    def aio(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the task like an async one, whichever it is.
 
         Outside of a run, a function that isn't async runs in a thread.
@@ -163,7 +164,7 @@ class TaskTemplate(Generic[P, R]):
 
         return asyncio.to_thread(self.func, *args, **kwargs)
 
-    def forward(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def forward(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function, also inside a run."""
         return self.func(*args, **kwargs)
 
@@ -277,6 +278,20 @@ class TaskTemplate(Generic[P, R]):
 
 #: Its name in the reference.
 AsyncFunctionTaskTemplate: TypeAlias = TaskTemplate
+
+
+def checked_task(value: object) -> TaskTemplate[..., Any]:
+    """Return *value* if it is a task.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if isinstance(value, TaskTemplate):
+        return value
+    raise TypeError(
+        f"wanted a task, found {value!r}; hint: make one of a function with @env.task, "
+        "and pass it without calling it"
+    )
 
 
 def variable_pairs(request: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

@@ -75,7 +75,7 @@ def _traced_generator(func: Callable[..., Any]) -> Callable[..., Any]:
         if state is None:
             return (yield from func(*args, **kwargs))
         # What is done between two items belongs to the caller, not to the trace.
-        with _timed(state, "trace", func.__name__):
+        with timed(state, "trace", func.__name__):
             return (yield from func(*args, **kwargs))
 
     return wrapper
@@ -88,7 +88,7 @@ def _traced_async_generator(func: Callable[..., Any]) -> Callable[..., Any]:
             async for item in func(*args, **kwargs):
                 yield item
             return
-        with _timed(state, "trace", func.__name__):
+        with timed(state, "trace", func.__name__):
             async for item in func(*args, **kwargs):
                 yield item
 
@@ -97,13 +97,16 @@ def _traced_async_generator(func: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def _recorded(state: Active, kind: Kind, name: str) -> Iterator[None]:
-    with _timed(state, kind, name) as inside, activated(inside):
+    with timed(state, kind, name) as inside, activated(inside):
         yield
 
 
 @contextmanager
-def _timed(state: Active, kind: Kind, name: str) -> Iterator[Active]:
-    """Record the begin and end of the block, as an action of *state*."""
+def timed(state: Active, kind: Kind, name: str) -> Iterator[Active]:
+    """Record the begin and end of the block, as an action of *state*.
+
+    What the block calls belongs to it only where the state that it gets is made active.
+    """
     action = state.next_id()
     started = Started(
         id=action, parent=state.id, kind=kind, name=name, time=time.time()

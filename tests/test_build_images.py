@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from imagekit import Image, TaskEnvironment
 from imagekit.build_images import ImageCache
 from imagekit.environment_images import image_of, with_dependencies
 from imagekit.errors import DefinitionError
+from imagekit.layers import LayoutBase
+from imagekit.task_errors import DeploymentError
 
 
 def test_images_of_environments() -> None:
@@ -63,6 +66,56 @@ def test_transport_round_trips_and_is_deterministic() -> None:
 def test_what_is_no_transport_is_refused(text: str) -> None:
     with pytest.raises(DefinitionError, match="wanted a transported image cache"):
         ImageCache.from_transport(text)
+
+
+def test_each_image_is_built_once_and_different_ones_at_the_same_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    both = threading.Barrier(2)
+    built = []
+
+    def build(image: Image, **options: object) -> str:
+        built.append(image)
+        both.wait(timeout=30)  # broken, unless the other one is being built too
+        return f"built:{image.name}"
+
+    monkeypatch.setattr("imagekit.building.build", build)
+    one = Image.from_debian_base(name="one")
+    last = TaskEnvironment("last", image=one)
+    other = TaskEnvironment("other", image=one.clone(name="two"), depends_on=[last])
+    first = TaskEnvironment(
+        "first", image=Image.from_debian_base(name="one"), depends_on=[other]
+    )
+
+    found = imagekit.build_images(first)
+
+    assert len(built) == 2
+    assert found.image_lookup == {
+        "first": "built:one",
+        "other": "built:two",
+        "last": "built:one",
+    }
+
+
+def test_what_has_no_images_is_refused() -> None:
+    env = TaskEnvironment("twice")
+    again = TaskEnvironment("twice")
+
+    with pytest.raises(DeploymentError, match="two environments are called 'twice'"):
+        imagekit.build_images(env, again)
+    with pytest.raises(DeploymentError, match="wanted environments, found \\["):
+        imagekit.build_images([env])  # type: ignore[arg-type]
+
+
+def test_references_and_paths_are_written_where_the_environment_is() -> None:
+    env = TaskEnvironment("layout", image="oci:layouts/base")
+
+    image = image_of(env)
+
+    assert isinstance(image.base, LayoutBase)
+    assert image.base.path.location == str(Path(__file__).parent / "layouts" / "base")
+    assert image.base.path.name == "layouts/base"
+    assert image.base.origin == env.origin
 
 
 @pytest.mark.engine

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -191,6 +192,27 @@ def test_an_installed_imagekit_is_left_out() -> None:
     bundle = code_bundle("loaded_modules", root)
 
     assert not [path for path in paths(bundle) if path.startswith("imagekit")]
+
+
+class Pretending:
+    """Says that it is a module, as libraries of cffi do, and has no attributes."""
+
+    __slots__ = ()
+
+    @property  # type: ignore[misc]  # read-only suffices to pretend
+    def __class__(self) -> Any:
+        return ModuleType
+
+
+def test_what_is_no_module_is_left_out(project: Path) -> None:
+    pretending: Any = Pretending()
+    assert isinstance(pretending, ModuleType)
+
+    bundle = code_bundle(
+        "loaded_modules", project, modules=loaded(project, lib=pretending)
+    )
+
+    assert "main.py" in paths(bundle)
 
 
 def test_a_root_inside_of_an_interpreter(

@@ -91,6 +91,11 @@ class OwnError(Exception):
 @env.task
 def fails(code: int) -> None:
     raise OwnError("no luck", code)
+
+
+@env.task
+def leaves(code: int) -> None:
+    raise SystemExit(code)
 '''
 
 
@@ -194,6 +199,51 @@ def test_a_failing_task_is_shown_with_the_users_lines(project: Path) -> None:
     assert "in fails" in done.stderr
     assert "imagekit/running" not in done.stderr
     assert "during handling" not in done.stderr.lower()
+
+
+def test_a_failing_run_is_named_and_in_the_document(project: Path) -> None:
+    done = run("run", "tasks_of_cli.py", "fails", "--code", "7", "--name", "bad")
+    json_ = run("run", "tasks_of_cli.py", "fails", "--code", "7", "--json")
+
+    assert "run bad failed; 'imagekit runs bad' shows it" in done.stderr
+    document = json.loads(json_.stdout)
+    assert json_.returncode == 1
+    assert (document["status"], document["tree"]["status"]) == ("failed", "failed")
+    assert document["error"]["kind"] == "RuntimeUserError"
+    shown = run("runs", "bad")
+    assert "error    OwnError: ('no luck', 7)" in shown.stdout
+
+
+def test_a_task_that_leaves_the_interpreter_has_failed(project: Path) -> None:
+    done = run("run", "tasks_of_cli.py", "leaves", "--code", "0")
+
+    assert done.returncode == 1
+    assert "SystemExit" in done.stderr
+
+
+def test_a_file_without_a_task_tells_which_there_are(project: Path) -> None:
+    done = run("run", "tasks_of_cli.py")
+
+    assert done.returncode == 2
+    assert "tasks of tasks_of_cli.py: env.everything, env.shout" in done.stderr
+
+
+def test_a_file_in_a_package_imports_its_neighbours_with_a_dot(project: Path) -> None:
+    package = project / "package" / "inner"
+    package.mkdir(parents=True)
+    for folder in (package.parent, package):
+        (folder / "__init__.py").write_text("")
+    (package.parent / "values.py").write_text("NUMBER = 5\n")
+    (package / "tasks.py").write_text(
+        "from imagekit import TaskEnvironment\n"
+        "from ..values import NUMBER\n"
+        "env = TaskEnvironment('inner')\n"
+        "@env.task\ndef number() -> str:\n    return f'{NUMBER} {__name__}'\n"
+    )
+
+    done = run("run", "package/inner/tasks.py", "number")
+
+    assert done.stdout == "5 package.inner.tasks\n", done.stderr
 
 
 def test_the_setting_chooses_between_environments(

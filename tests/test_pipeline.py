@@ -88,6 +88,22 @@ def test_it_is_the_same_in_process_and_in_containers(
     assert containers(engine) == before
 
 
+def test_what_is_built_is_said_and_prints_are_shown(environ: dict[str, str]) -> None:
+    words = ("table", "--squares", "[0]", "--mode", "container", "--follow")
+    done = subprocess.run(
+        [sys.executable, "-m", "imagekit", "run", str(PIPELINE), *words],
+        capture_output=True,
+        text=True,
+        env=environ,
+        timeout=300,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "resolve: Python packages" in done.stderr
+    assert "[a0 tables.table] drew 1 squares\n" in done.stderr
+    assert done.stdout.startswith("      squares")
+
+
 def test_a_cached_task_starts_nothing_the_second_time(
     environ: dict[str, str], engine: Engine
 ) -> None:

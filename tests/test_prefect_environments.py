@@ -468,6 +468,31 @@ def test_a_dockerfile_in_the_working_directory(
 
 
 @pytest.mark.engine
+def test_a_dockerfile_replaces_an_earlier_one_and_nothing_else(
+    registry: str, wheel: Path, tmp_path: Path
+) -> None:
+    name = f"{registry}/library/python:3.11-slim-bookworm"
+    environment = ContainerEnvironment(name, python_dependencies=[str(wheel)])
+    folder = tmp_path / "context"
+    folder.mkdir()
+    (folder / "mine.txt").write_text("mine")
+    environment.create_dockerfile(folder)
+    first = sorted(path.name for path in folder.iterdir())
+    (folder / "venv" / "stale").write_text("of an earlier image")
+
+    environment.create_dockerfile(folder)
+
+    assert sorted(path.name for path in folder.iterdir()) == first
+    assert {"Dockerfile", "mine.txt", "venv"} <= set(first)
+    assert not (folder / "venv" / "stale").exists()
+    (folder / "Dockerfile").write_text("FROM mine\n")
+    with pytest.raises(PlanError, match=r"there is 'Dockerfile' in .* already"):
+        environment.create_dockerfile(folder)
+    assert (folder / "Dockerfile").read_text() == "FROM mine\n"
+    assert sorted(path.name for path in folder.iterdir()) == first
+
+
+@pytest.mark.engine
 def test_a_dockerfile_on_a_layout_says_what_it_needs(
     base_layout: Path, tmp_path: Path, tag: str, engine: Engine
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import imagekit
 from imagekit import records
 from imagekit.records import dataclass, field
 
@@ -169,6 +170,16 @@ def test_tools_see_fields_parameters_and_patterns() -> None:
     match Pair(1, 2):
         case Pair(left, right):
             assert (left, right) == (1, 2)
+
+
+def test_instances_that_can_be_called_have_their_own_signature() -> None:
+    # That of the class is how it is made.
+    assert list(inspect.signature(imagekit.run).parameters) == [
+        "task",
+        "args",
+        "kwargs",
+    ]
+    assert "runner" in inspect.signature(type(imagekit.run)).parameters
 
 
 def test_the_standard_module_is_not_imported() -> None:

@@ -363,3 +363,17 @@ def test_a_folder_that_can_not_be_written(tmp_path: Path) -> None:
         create(RunRecords(tmp_path / "file" / "runs"))
 
     assert "record-dir" in str(caught.value.hint)
+
+
+def test_one_run_among_many_is_not_looked_for_in_a_list_of_all(
+    records: RunRecords,
+) -> None:
+    for number in range(6):
+        records.create(f"run-{number}", task="env.main", mode="local").finish("failed")
+
+    with pytest.raises(RuntimeUserError) as caught:
+        records.open("x")
+    assert caught.value.hint == "'imagekit runs' lists them; the latest is 'run-5'"
+    with pytest.raises(RuntimeUserError) as caught:
+        records.open("run5")
+    assert caught.value.hint == "did you mean 'run-5'?"

@@ -219,6 +219,41 @@ def test_the_users_own_errors_come_out() -> None:
     assert "OwnError" in str(child.error)
 
 
+@pytest.mark.parametrize("is_sync", [True, False])
+def test_a_task_that_exits_ends_nothing_else(is_sync: bool) -> None:
+    @env.task
+    def sync_exit() -> None:
+        raise SystemExit(3)
+
+    @env.task
+    async def async_exit() -> None:
+        raise SystemExit(3)
+
+    @env.task
+    async def calls() -> str:
+        try:
+            await (sync_exit.aio() if is_sync else async_exit())
+        except RuntimeUserError as error:
+            return str(error)
+        return "nothing"
+
+    assert r"SystemExit(3)" in outputs(imagekit.run(calls))
+
+
+def test_an_error_that_asyncio_has_too_keeps_its_cause() -> None:
+    @env.task
+    def fails() -> None:
+        try:
+            os.environ["IMAGEKIT_TEST_NOWHERE"]
+        except KeyError as error:
+            raise TimeoutError("too late") from error
+
+    with pytest.raises(TimeoutError, match="too late") as caught:
+        imagekit.run(fails)
+
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
 def test_retries_go_on_until_one_succeeds() -> None:
     seen = []
 
@@ -392,6 +427,21 @@ def test_secrets_are_given_and_kept_out_of_the_record(
     for path in Path(run.url).rglob("*"):
         if path.is_file():
             assert value.encode() not in path.read_bytes(), path
+
+
+def test_secrets_are_in_the_folder_of_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "filed").write_text("the value\n")
+    (tmp_path / "imagekit.toml").write_text('secrets-dir = "secrets"\n')
+    monkeypatch.chdir(tmp_path)
+
+    @env.task
+    def uses() -> bool:
+        return os.environ["FILED"] == "the value"
+
+    assert outputs(imagekit.run(uses.override(secrets="filed")))
 
 
 def test_a_missing_secret_is_known_before_anything_runs() -> None:

@@ -53,3 +53,11 @@ async def tasks_refuse_other_arguments() -> None:
     length.override(retries="many")  # type: ignore[arg-type]
     imagekit.Cache("sometimes")  # type: ignore[arg-type]
     imagekit.GPU("T5", 1)  # type: ignore[arg-type]
+
+
+async def maps_give_results(numbers: list[int]) -> None:
+    assert list(imagekit.map(double, numbers)) == [2, 4]
+    for number in flyte.map(double, numbers, return_exceptions=False):
+        assert_type(number, int)
+    for text_length in imagekit.map(length, ["a"], return_exceptions=False):
+        assert_type(text_length, int)

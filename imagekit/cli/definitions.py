@@ -75,6 +75,9 @@ def load_images(file: str, names: tuple[str, ...] = ()) -> tuple[NamedImage, ...
 def load_module(file: str) -> ModuleType:
     """Run *file*, and return it as a module; its folder stays on the search path.
 
+    A file in a package is the package's module: it may import its neighbours with a
+    dot.
+
     Raises:
         SourceNotFoundError: there is no such file.
         DefinitionError: it can't be run.
@@ -82,7 +85,24 @@ def load_module(file: str) -> ModuleType:
     path = existing_file(file)
     # Tasks may import its neighbours when they run.
     sys.path.insert(0, str(path.parent))
-    return _run_module(path)
+    if not (path.parent / "__init__.py").is_file():
+        return _run_module(path)
+    name, folder = _place_in_package(path)
+    sys.path.insert(0, str(folder))
+    with _reported(path):
+        module = importlib.import_module(name)
+    # Another package of that name may have been there before.
+    return module if module.__file__ == str(path) else _run_module(path)
+
+
+def _place_in_package(path: Path) -> tuple[str, Path]:
+    """Return the name of the module in a package, and the folder of the package."""
+    parts = [] if path.stem == "__init__" else [path.stem]
+    folder = path.parent
+    while (folder / "__init__.py").is_file() and folder.name.isidentifier():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    return ".".join(parts), folder
 
 
 def existing_file(file: str) -> Path:
@@ -161,15 +181,22 @@ def _run_module(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     module.__imagekit_definitions__ = True  # type: ignore[attr-defined]  # our mark
     sys.modules[name] = module
+    with _first_on_path(path.parent), _reported(path):
+        loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    """Have errors say where in the user's file they come from."""
     # What the file prints is talk; stdout is for our data.
-    with _first_on_path(path.parent), redirect_stdout(sys.stderr):
+    with redirect_stdout(sys.stderr):
         try:
-            loader.exec_module(module)
+            yield
         except ImageKitError as error:
             raise error.at(_place(error, path)) from error.__cause__
         except (Exception, SystemExit) as error:
             raise _failed(error, path) from error
-    return module
 
 
 def _is_free(path: Path) -> bool:

@@ -11,8 +11,12 @@ from imagekit.cli.output import Output
 from imagekit.cli.usage import Parser, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from imagekit.errors import ImageKitError
     from imagekit.run import Runner
     from imagekit.run_events import Event
+    from imagekit.run_records import RunRecord
     from imagekit.task import TaskTemplate
     from imagekit.task_errors import RuntimeUserError
 
@@ -83,11 +87,12 @@ def parse(parser: Parser, argv: list[str]) -> Namespace:
         UsageError: the command line is wrong.
         ImageKitError: the file can't be run, or has no such task.
     """
-    from imagekit.cli.task_options import add_inputs  # noqa: PLC0415  (not for --help)
+    from imagekit.cli.task_files import load_task  # noqa: PLC0415  (not for --help)
+    from imagekit.cli.task_options import add_inputs  # noqa: PLC0415
 
     wanted = [word for word in argv if word not in ("-h", "--help")]
-    if len(_positional(parser, wanted)) < 2:  # noqa: PLR2004  (FILE and TASK)
-        return parser.parse_args(argv)
+    if not _has_task(parser, wanted):
+        return _without_task(parser, argv)
     known, _ = parser.parse_known_args(wanted)
     task = load_task(known.file, known.task)
     parser.prog = f"imagekit run {known.file} {known.task}"
@@ -98,64 +103,26 @@ def parse(parser: Parser, argv: list[str]) -> Namespace:
     return found
 
 
-def _positional(parser: Parser, argv: list[str]) -> list[str]:
+def _has_task(parser: Parser, argv: list[str]) -> bool:
     try:
-        known, _ = parser.parse_known_args(argv)
+        parser.parse_known_args(argv)
     except UsageError:
-        return []
-    return [known.file, known.task]
+        return False
+    return True
 
 
-def load_task(file: str, name: str) -> TaskTemplate[..., Any]:
-    """Return the task of *file* that *name* means.
+def _without_task(parser: Parser, argv: list[str]) -> Namespace:
+    """Parse a command line that may lack the task; say which ones the file has."""
+    from imagekit.cli.task_files import NO_TASK, known_tasks  # noqa: PLC0415
 
-    Raises:
-        ImageKitError: the file can't be run, or has no such task, or several.
-    """
-    from imagekit.cli.definitions import load_module  # noqa: PLC0415  (see above)
-    from imagekit.errors import DefinitionError  # noqa: PLC0415
-    from imagekit.nearest import suggestion  # noqa: PLC0415
-    from imagekit.settings import load_settings  # noqa: PLC0415
-
-    module = load_module(file)
-    known = {task.name: task for task in _tasks(module)}
-    if name in known:
-        return known[name]
-    found = [task for task in known.values() if name in _names(task)]
-    if len(found) > 1:
-        preferred = load_settings().environment
-        chosen = [task for task in found if task.environment.name == preferred]
-        found = chosen or found
-    if len(found) == 1:
-        return found[0]
-    if found:
-        shown = ", ".join(task.name for task in found)
-        raise DefinitionError(
-            f"several tasks in {file!r} are called {name!r}",
-            hint=f"name one in full: {shown}; or set 'environment'",
-        )
-    short = [item for task in known.values() for item in _names(task)]
-    raise DefinitionError(
-        f"no task {name!r} in {file!r}",
-        hint=suggestion(name, short) if short else "define one with @env.task",
-    )
-
-
-def _tasks(module: Any) -> list[TaskTemplate[..., Any]]:
-    from imagekit.task import TaskTemplate  # noqa: PLC0415  (not for --help)
-    from imagekit.task_environment import TaskEnvironment  # noqa: PLC0415
-
-    found: list[TaskTemplate[..., Any]] = []
-    for value in list(vars(module).values()):
-        if isinstance(value, TaskTemplate):
-            found.append(value)
-        elif isinstance(value, TaskEnvironment):
-            found += value.tasks.values()
-    return found
-
-
-def _names(task: TaskTemplate[..., Any]) -> tuple[str, str]:
-    return task.name.rpartition(".")[2], task.short_name
+    try:
+        return parser.parse_args(argv)
+    except UsageError as error:
+        if len(argv) != 1 or not os.path.isfile(argv[0]):
+            raise
+        names = [task.name for task in known_tasks(argv[0]).values()]
+        hint = f"tasks of {argv[0]}: {', '.join(names)}" if names else NO_TASK
+        raise UsageError(str(error), hint=hint) from None
 
 
 def run(arguments: Namespace, output: Output) -> int:
@@ -164,7 +131,8 @@ def run(arguments: Namespace, output: Output) -> int:
     from imagekit.errors import ImageKitError  # noqa: PLC0415
 
     task = arguments.found
-    runner = _runner(arguments, output)
+    records: list[RunRecord] = []
+    runner = _runner(arguments, output, records.append)
     inputs = inputs_of(arguments)
     if arguments.dry_run:
         return _outline(runner, task, inputs, output)
@@ -172,25 +140,59 @@ def run(arguments: Namespace, output: Output) -> int:
     stdout, sys.stdout = sys.stdout, sys.stderr
     try:
         done = runner.run(task, **inputs)
-    except ImageKitError:
+    except ImageKitError as error:
+        _show_run(records, output)
+        _hide_secrets(error, records)
         raise
-    except Exception as error:
-        raise _failed(task, error) from error
+    except (Exception, SystemExit) as error:
+        _show_run(records, output)
+        failure = _failed(task, error, records)
+        _hide_secrets(failure, records)
+        raise failure from error
     finally:
         sys.stdout = stdout
     _show(done, output)
     return 0
 
 
-def _failed(task: TaskTemplate[..., Any], error: Exception) -> RuntimeUserError:
+def _show_run(records: list[RunRecord], output: Output) -> None:
+    """Show where a run that failed is recorded, if it had begun."""
+    from imagekit.run_records import RunRecords  # noqa: PLC0415  (not for --help)
+
+    for record in records:
+        name = record.name
+        view = RunRecords(record.folder.parent).open(name)
+        output.document |= view.as_json()
+        output.talk(f"run {name} {view.status}; 'imagekit runs {name}' shows it")
+
+
+def _hide_secrets(error: ImageKitError, records: list[RunRecord]) -> None:
+    """Keep what the tasks know out of what is shown of *error*, as of their logs."""
+    for record in records:
+        hide = record.redactor
+        error.message = hide(error.message)
+        error.hint = error.hint and hide(error.hint)
+        notes: list[str] = getattr(error, "__notes__", [])
+        notes[:] = [hide(note) for note in notes]
+
+
+def _failed(
+    task: TaskTemplate[..., Any], error: BaseException, records: list[RunRecord]
+) -> RuntimeUserError:
     """Return what says that *task* failed, with the user's part of the traceback."""
+    from imagekit.failure_texts import message_text  # noqa: PLC0415  (not for --help)
     from imagekit.failures import encode_failure, failure_text  # noqa: PLC0415
     from imagekit.task_errors import RuntimeUserError  # noqa: PLC0415
 
+    text = message_text(error)
     kind = type(error).__name__
     failure = RuntimeUserError(
-        f"the task {task.name!r} failed: {kind}: {error}",
-        hint="'imagekit runs' lists this run; 'imagekit runs NAME --logs' has its logs",
+        f"the task {task.name!r} failed: {kind}: {text}"
+        if text
+        else f"the task {task.name!r} failed: {kind}",
+        hint=f"'imagekit runs {records[0].name} --logs' shows what the tasks printed"
+        if records
+        else None,
         origin=str(task.origin),
     )
     failure.add_note(failure_text(encode_failure(error)))
@@ -238,7 +240,9 @@ def _outline(
     return 0
 
 
-def _runner(arguments: Namespace, output: Output) -> Runner:
+def _runner(
+    arguments: Namespace, output: Output, begun: Callable[[RunRecord], None]
+) -> Runner:
     from imagekit.records import replace  # noqa: PLC0415  (not for --help)
     from imagekit.run import with_runcontext  # noqa: PLC0415
 
@@ -254,9 +258,15 @@ def _runner(arguments: Namespace, output: Output) -> Runner:
         dry_run=arguments.dry_run,
         interactive_mode=False,
     )
+    if not (output.quiet or output.as_json):
+        from imagekit.cli.lines import Lines  # noqa: PLC0415
+
+        # Not live: tasks may print while images are built.
+        runner = replace(runner, progress=Lines(sys.stderr))
     if output.quiet or not arguments.follow:
-        return replace(runner, stream=open(os.devnull, "w", encoding="utf-8"))
-    return replace(runner, listener=_Follower(output))
+        silent = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (until the end)
+        return replace(runner, stream=silent, begun=begun)
+    return replace(runner, listener=_Follower(output), begun=begun)
 
 
 class _Follower:

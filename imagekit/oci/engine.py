@@ -83,6 +83,14 @@ def load(
     chosen = find_image(root, platform, partial(read_small, open_blob=open_blob))
     if chosen is None:
         raise LayoutError(f"wanted an image for {platform} in {root.digest}")
+    # Most often it is there already; one command says so, whichever store it has.
+    named = {docker.image_id(str(name)) for name in names}
+    for digest, document in (
+        (root.digest, root),
+        (chosen.manifest.config.digest, chosen.descriptor),
+    ):
+        if named == {digest}:
+            return Loaded(id=digest, omitted=_size(document, open_blob))
     containerd = docker.has_containerd_store()
     if not containerd:
         root = chosen.descriptor

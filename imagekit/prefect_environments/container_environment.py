@@ -16,6 +16,7 @@ from imagekit.naming import is_existing
 from imagekit.platform import Platform
 from imagekit.prefect_environments.base import Environment
 from imagekit.prefect_environments.build_log import BuildLog
+from imagekit.prefect_environments.dockerfile_folder import replaced
 from imagekit.prefect_environments.local_engine import (
     engine_client,
     engine_errors,
@@ -118,10 +119,11 @@ class ContainerEnvironment(Environment):
 
         Args:
             directory: an existing or new folder; by default the working directory.
+                What an earlier call wrote there is replaced.
 
         Raises:
-            ImageKitError: it has no form as a Dockerfile, or something that it needs is
-                not there.
+            ImageKitError: it has no form as a Dockerfile, something that it needs is
+                not there, or the folder has files of these names.
         """
         from imagekit.dockerfile_writing import dockerfile  # noqa: PLC0415  (builders)
 
@@ -129,8 +131,10 @@ class ContainerEnvironment(Environment):
         options = BuildOptions(platforms=(_platform(self.image),))
         settings = load_settings()
         image = adapt(self.image, options, settings)
+        job = prepare(image, options, settings, BuildLog())
         try:
-            dockerfile(prepare(image, options, settings, BuildLog()), folder)
+            with replaced(folder) as context:
+                dockerfile(job, context)
         except OSError as error:
             if isinstance(error, ImageKitError):
                 raise

@@ -63,7 +63,7 @@ from imagekit.store import Store
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 #: Working directory of images on the default base, as the Flyte SDK has it.
-_HOME = "/root"
+HOME = "/root"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,8 +267,8 @@ class _Steps:
         )
         self._has_venv = False
         if debian:
-            self._make_venv(extra=(("PYTHONPATH", _HOME), ("UV_LINK_MODE", "copy")))
-            self._chdir(_HOME, None)
+            self._make_venv(extra=(("PYTHONPATH", HOME), ("UV_LINK_MODE", "copy")))
+            self._chdir(HOME, None)
 
     def add(self, item: LayerContents, install: _Install | None) -> None:
         layer = item.layer

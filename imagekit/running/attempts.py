@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from imagekit.failures import encode_failure
@@ -18,6 +19,7 @@ from imagekit.run_events import (
     Status,
 )
 from imagekit.running.attempt import Attempt, Executor
+from imagekit.running.background import in_background
 from imagekit.task import TaskTemplate
 from imagekit.task_errors import (
     ImageBuildError,
@@ -68,7 +70,8 @@ class Attempts:
         """
         self._executor.check(attempt)
         if self._prepare is not None:
-            await asyncio.to_thread(self._prepare, attempt.task)
+            prepare = partial(self._prepare, attempt.task)
+            await in_background(prepare, name="imagekit prepare")
         settings = attempt.settings
         failures = interruptions = 0
         number = 1

@@ -7,7 +7,7 @@ an executor, in the same way wherever that runs them.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
@@ -18,6 +18,7 @@ from imagekit.result_cache import ResultCache
 from imagekit.run_events import ROOT, Ended, Json, Recorder, Started, Status
 from imagekit.running.attempt import Attempt, EncodedCall, Executor
 from imagekit.running.attempts import Attempts
+from imagekit.secret import Secret
 from imagekit.task import TaskTemplate
 from imagekit.task_cache import VersionParameters
 from imagekit.task_errors import InlineIOMaxBytesBreached, TaskTimeoutError
@@ -83,6 +84,8 @@ class Controller:
         image_of: names the image of a task, for keys of the cache.
         holds_secret: tells whether outputs hold the value of a secret; such are not
             kept.
+        hide: keeps the values of secrets out of records. A call may have secrets that
+            no definition names.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class Controller:
         find: Callable[[str], TaskTemplate[..., Any]],
         image_of: Callable[[TaskTemplate[..., Any]], str],
         holds_secret: Callable[[Json], bool],
+        hide: Callable[[Collection[Secret]], None],
     ) -> None:
         self._facts = facts
         self._recorder = recorder
@@ -105,6 +109,8 @@ class Controller:
         self._find = find
         self._image_of = image_of
         self._holds_secret = holds_secret
+        self._hide = hide
+        self._hidden: set[Secret] = set()
         self._attempts = Attempts(executor, recorder, prepare=prepare)
 
     async def run(
@@ -151,6 +157,10 @@ class Controller:
 
     async def _run(self, call: _Call) -> Json:
         """Record the call, and see that it is answered."""
+        new = set(call.settings.secrets) - self._hidden
+        if new:
+            self._hide(new)
+            self._hidden |= new
         self._recorder.record(
             Started(
                 id=call.action,

@@ -79,6 +79,14 @@ class InProcessExecutor:
             with activated(state):
                 try:
                     value = await _called(attempt.task, values)
+                except SystemExit as error:
+                    # It would end the event loop, and all that runs in it.
+                    raise RuntimeUserError(
+                        f"the task {attempt.task.name!r} raised SystemExit"
+                        f"({error.code!r}) instead of returning",
+                        hint="return a value, or raise another exception",
+                        origin=_origin(attempt),
+                    ) from error
                 finally:
                     if report is not None:
                         report.publish(action.name, attempt.recorder)
@@ -108,32 +116,36 @@ async def in_thread(function: Callable[[], Any], *, name: str) -> Any:
     Cancelled, it raises CancelledError in the thread, and gives up on it after a short
     while.
     """
-    done: Future[Any] = Future()
+    # With its error as a value: a future would make another TimeoutError of one, and
+    # complain of errors that nobody waits for any more.
+    done: Future[tuple[Any, BaseException | None]] = Future()
     context = contextvars.copy_context()
 
     def work() -> None:
+        found: tuple[Any, BaseException | None]
         try:
-            result = context.run(function)
+            found = context.run(function), None
         except BaseException as error:  # noqa: BLE001  (it is handed on)
-            if not done.cancelled():
-                done.set_exception(_portable(error))
-        else:
-            if not done.cancelled():
-                done.set_result(result)
+            found = None, error
+        if not done.cancelled():
+            done.set_result(found)
 
     thread = threading.Thread(target=work, name=name, daemon=True)
     thread.start()
     try:
-        return await asyncio.shield(asyncio.wrap_future(done))
+        result, error = await asyncio.shield(asyncio.wrap_future(done))
     except asyncio.CancelledError:
         if not done.done() and thread.ident is not None:
             _interrupt(thread.ident)
             await asyncio.to_thread(thread.join, _GRACE)
         raise
+    if error is not None:
+        raise _portable(error)
+    return result
 
 
 def _portable(error: BaseException) -> BaseException:
-    """Return what a future can hold: StopIteration would end the coroutine's frame."""
+    """Return what a coroutine can raise: StopIteration would end its frame."""
     if isinstance(error, StopIteration):
         wrapped = RuntimeError("a task raised StopIteration")
         wrapped.__cause__ = error

@@ -23,6 +23,7 @@ from imagekit.running.given_secrets import known_values
 from imagekit.running.in_process import InProcessExecutor
 from imagekit.running.printed import logged_prints
 from imagekit.running.streaming import StreamingRecorder
+from imagekit.secret_values import secret_environment
 from imagekit.settings import Settings
 from imagekit.task_environment import find_task
 from imagekit.task_errors import ModuleLoadError, RuntimeUserError
@@ -147,9 +148,10 @@ class Session:
             stream=stream if self.mode == "container" else None,
             listener=self.runner.listener,
         )
-        recorder.hide(known_values(_all_secrets(self.task)))
+        environ = secret_environment(self.settings.secrets_dir)
+        recorder.hide(known_values(_all_secrets(self.task), environ))
         facts = self._facts(record.name, str(record.folder))
-        executor, prepare = self._executor(blobs, facts.files)
+        executor, prepare = self._executor(blobs, facts.files, environ)
         return Controller(
             facts,
             executor=executor,
@@ -163,21 +165,27 @@ class Session:
             find=_find,
             image_of=_image_name,
             holds_secret=recorder.holds_secret,
+            hide=lambda secrets: recorder.hide(known_values(secrets, environ)),
         )
 
-    def _executor(self, blobs: ValueBlobs, files: str) -> tuple[Executor, Any]:
+    def _executor(
+        self, blobs: ValueBlobs, files: str, environ: dict[str, str]
+    ) -> tuple[Executor, Any]:
         if self.mode == "local":
-            return InProcessExecutor(blobs, files=files), None
+            return InProcessExecutor(blobs, files=files, environ=environ), None
         from imagekit.running.container.executor import (  # noqa: PLC0415
             ContainerExecutor,
         )
         from imagekit.running.task_images import TaskImages  # noqa: PLC0415
 
         assert self.bundle is not None
-        images = TaskImages(self.bundle, settings=self.settings)
+        images = TaskImages(
+            self.bundle, settings=self.settings, progress=self.runner.progress
+        )
         executor = ContainerExecutor(
             images=images.of,
             blobs=blobs,
+            environ=environ,
             max_containers=self.settings.containers,
             network=self.settings.network,
         )

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from typing import Protocol, TextIO
+from typing import Protocol, TextIO, assert_never
 
+from imagekit.records import replace
 from imagekit.redaction import RedactedStream, Redactor
-from imagekit.run_events import Ended, Event, Json, Started
+from imagekit.run_events import (
+    AttemptEnded,
+    AttemptStarted,
+    Ended,
+    Event,
+    Json,
+    Reported,
+    Started,
+)
 from imagekit.run_record import RunRecord
 
 
@@ -16,6 +25,24 @@ class Listener(Protocol):
 
     def __call__(self, event: Event) -> None:
         """Take note of *event*."""
+
+
+def _clean(event: Event, redactor: Redactor) -> Event:
+    """Return *event* without the values of secrets."""
+    document = redactor.document
+    match event:
+        case Started(name=name, inputs=inputs):
+            return replace(event, name=redactor(name), inputs=document(inputs))
+        case AttemptStarted():
+            return event
+        case AttemptEnded(error=error):
+            return replace(event, error=document(error))
+        case Ended(outputs=outputs, error=error):
+            return replace(event, outputs=document(outputs), error=document(error))
+        case Reported(html=html):
+            return replace(event, html=redactor(html))
+        case _:
+            assert_never(event)
 
 
 class StreamingRecorder:
@@ -59,14 +86,16 @@ class StreamingRecorder:
         return bool(redactor.document(document) != document)
 
     def record(self, event: Event) -> None:
-        """Record *event*."""
+        """Record *event*, and tell the listener of it, without secrets."""
         self._record.record(event)
         if isinstance(event, Started) and event.kind == "task":
             self._names[event.id] = event.name
         if isinstance(event, Ended):
             self._flush(event.id)
         if self._listener is not None:
-            self._listener(event)
+            with self._lock:
+                redactor = self._redactor
+            self._listener(_clean(event, redactor))
 
     def log(self, action: str, data: bytes) -> None:
         """Record what an action's task printed, and show its whole lines."""

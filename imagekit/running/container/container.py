@@ -13,6 +13,7 @@ from imagekit.failures import decode_failure
 from imagekit.frames import CutFrameError
 from imagekit.oci.docker import Docker
 from imagekit.records import replace
+from imagekit.redaction import Redactor
 from imagekit.run_events import Json
 from imagekit.running.attempt import Attempt
 from imagekit.running.container.calls import Answer, RunningCall, RunningCalls
@@ -100,6 +101,8 @@ class Container:
         self._frames = self._deaf = False
         self._died: Died | None = None
         self._why: Callable[[], BaseException] | None = None
+        # What was printed last is part of errors.
+        self._redactor = Redactor((*setup.variables.values(), *setup.files.values()))
         self._process = DockerProcess(
             docker,
             run_arguments(plan, self.name, action),
@@ -275,7 +278,7 @@ class Container:
             code=code,
             died=self._died,
             frames=self._frames,
-            tail=self._process.tail,
+            tail=self._redactor(self._process.tail),
             engine=self._why is not None
             or self._died is not None
             or code in KILLED

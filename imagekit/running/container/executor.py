@@ -6,7 +6,7 @@ import json
 import os
 import secrets as random_names
 import subprocess
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from imagekit.oci.docker import Docker
@@ -16,8 +16,8 @@ from imagekit.running.attempt import Attempt, Placed
 from imagekit.running.container.command import ContainerPlan
 from imagekit.running.container.container import Container
 from imagekit.running.container.limits import check_device
-from imagekit.running.container.pool import PoolLimits
-from imagekit.running.container.pools import POOLS, Pools
+from imagekit.running.container.pool import NeverFreeError, PoolLimits
+from imagekit.running.container.pools import POOLS, PoolKey, Pools, engine_of
 from imagekit.running.container.secrets import SecretGifts, secret_gifts
 from imagekit.running.container.slots import Slots
 from imagekit.running.container.task_image import TaskImage
@@ -81,7 +81,11 @@ class ContainerExecutor:
         image = self._images(attempt.task)
         if attempt.settings.reusable is None:
             return await self._once(attempt, image, placed)
-        return await self._reused(attempt, image, placed)
+        try:
+            return await self._reused(attempt, image, placed)
+        except NeverFreeError:
+            pass  # its callers have all places of the pool, and wait for it
+        return await self._once(attempt, image, placed)
 
     def close(self) -> None:
         """End the containers that are kept warm."""
@@ -103,7 +107,10 @@ class ContainerExecutor:
         gifts = self._gifts(attempt, code=image.code)
         pool = self._pools.get(self._key(attempt, image, gifts), PoolLimits.of(policy))
         token = random_names.token_hex(_TOKEN_BYTES)
-        async with pool.lease(lambda: self._start(attempt, image, token=token)) as got:
+        action = attempt.context.action
+        async with pool.lease(
+            action, lambda: self._start(attempt, image, token=token)
+        ) as got:
             placed(got.image, got.name)
             return await got.call(attempt, image.module)
 
@@ -143,17 +150,18 @@ class ContainerExecutor:
             origin=str(attempt.task.origin),
         )
 
-    def _key(self, attempt: Attempt, image: TaskImage, gifts: SecretGifts) -> Hashable:
-        """Return what containers have to have in common to be used for one another."""
+    def _key(self, attempt: Attempt, image: TaskImage, gifts: SecretGifts) -> PoolKey:
         settings = attempt.settings
         values = (*gifts.variables.items(), *gifts.files.items())
-        return (
-            attempt.task.environment.name,
-            replace(image, module=""),
-            self._network,
-            (settings.resources, settings.env_vars, settings.secrets, hash(values)),
-            (self._docker.program, str(self._blobs.folder)),
-            tuple(sorted((self._docker.environment or {}).items())),
+        return PoolKey(
+            environment=attempt.task.environment.name,
+            engine=engine_of(self._docker),
+            image=replace(image, module=""),
+            rest=(
+                self._network,
+                str(self._blobs.folder),
+                (settings.resources, settings.env_vars, settings.secrets, hash(values)),
+            ),
         )
 
     def _runtimes(self) -> frozenset[str]:

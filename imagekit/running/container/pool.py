@@ -10,9 +10,11 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 
+from imagekit.context import ActionID
 from imagekit.records import dataclass, field
 from imagekit.reuse_policy import ReusePolicy
 from imagekit.running.container.container import Container
+from imagekit.running.container.standstill import WAITS, Waits
 from imagekit.task_errors import RunAbortedError
 
 #: Seconds that containers get for their end when the pool is closed.
@@ -62,8 +64,13 @@ class _Replica:
 class _Waiter:
     """A call that wants a container; *start* starts one for it."""
 
+    action: ActionID
     start: Callable[[], Container]
     replica: Future[_Replica] = field(default_factory=Future)
+
+
+class NeverFreeError(Exception):
+    """All places are held by calls that can't go on before this one has run."""
 
 
 class Pool:
@@ -71,10 +78,14 @@ class Pool:
 
     Calls wait in the order in which they came; it may be used from any event loop and
     thread.
+
+    Args:
+        waits: of all pools whose calls may wait for each other.
     """
 
-    def __init__(self, limits: PoolLimits) -> None:
+    def __init__(self, limits: PoolLimits, waits: Waits = WAITS) -> None:
         self._limits = limits
+        self._waits = waits
         self._changed = threading.Condition(threading.RLock())
         self._replicas: list[_Replica] = []
         self._waiting: deque[_Waiter] = deque()
@@ -89,29 +100,45 @@ class Pool:
             return [replica.container for replica in self._replicas]
 
     @asynccontextmanager
-    async def lease(self, start: Callable[[], Container]) -> AsyncIterator[Container]:
+    async def lease(
+        self, action: ActionID, start: Callable[[], Container]
+    ) -> AsyncIterator[Container]:
         """Have a place in a container, once there is one.
 
         Args:
+            action: who wants it.
             start: starts another container, if there may be one.
 
         Raises:
+            NeverFreeError: there will be none.
             RunAbortedError: the pool is closed.
             RuntimeSystemError: no container can be started.
         """
-        waiter = _Waiter(start=start)
-        with self._changed:
-            self._waiting.append(waiter)
-            self._hand_out()
-        try:
-            replica = await asyncio.wrap_future(waiter.replica)
-        except asyncio.CancelledError:
-            self._withdraw(waiter)
-            raise
+        replica = await self._place(action, start)
         try:
             yield replica.container
         finally:
-            self._put_back(replica)
+            self._put_back(replica, action)
+
+    async def _place(
+        self, action: ActionID, start: Callable[[], Container]
+    ) -> _Replica:
+        waiter = _Waiter(start=start, action=action)
+        with self._changed:
+            self._waiting.append(waiter)
+            self._hand_out()
+            waits = not waiter.replica.done()
+            if waits and not self._waits.begin(self, action):
+                waiter.replica.cancel()
+                raise NeverFreeError
+        try:
+            return await asyncio.wrap_future(waiter.replica)
+        except asyncio.CancelledError:
+            self._withdraw(waiter)
+            raise
+        finally:
+            if waits:
+                self._waits.end(self, action)
 
     def close(self) -> list[Container]:
         """Begin to end all containers, and return them; nothing waits any more."""
@@ -147,6 +174,7 @@ class Pool:
                 waiter.replica.set_exception(error)
                 continue
             replica.calls += 1
+            self._waits.hold(self, waiter.action)
             waiter.replica.set_result(replica)
 
     def _free(self) -> _Replica | None:
@@ -182,11 +210,14 @@ class Pool:
     def _withdraw(self, waiter: _Waiter) -> None:
         if not waiter.replica.cancel():
             # It got a place at the same time, or is getting one just now.
-            waiter.replica.add_done_callback(_put_back_with(self._put_back))
+            waiter.replica.add_done_callback(
+                _put_back_with(lambda replica: self._put_back(replica, waiter.action))
+            )
 
-    def _put_back(self, replica: _Replica) -> None:
+    def _put_back(self, replica: _Replica, action: ActionID) -> None:
         with self._changed:
             replica.calls -= 1
+            self._waits.leave(self, action)
             replica.idle_since = self._used = time.monotonic()
             self._hand_out()
             self._changed.notify_all()

@@ -1,0 +1,7 @@
+"""``flyte.report`` is ``imagekit.report``."""
+
+from __future__ import annotations
+
+from imagekit.report import Report, Tab, current_report, flush, get_tab, log, replace
+
+__all__ = ["Report", "Tab", "current_report", "flush", "get_tab", "log", "replace"]
