@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from imagekit.contents import Contents, read_contents
 from imagekit.errors import DefinitionError, ImageKitError, RegistryError
 from imagekit.image import Image
+from imagekit.initialization import configuration
 from imagekit.layers import PipPackages, Requirements, UVProject, UVScript
 from imagekit.naming import image_uri, is_existing, repository_name
 from imagekit.platform import Platform
@@ -451,7 +452,7 @@ class _Build:
         return build_image(
             image,
             options,
-            settings=load_settings(arguments=settings or {}),
+            settings=configuration().settings(**(settings or {})),
             progress=progress,
         )
 

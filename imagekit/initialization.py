@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ class Configuration:
     Attributes:
         root_dir: the folder that code bundles are of.
         builder: name of the builder of images.
+        values: settings, by the names of their attributes, before all files and
+            variables.
         settings_file: file with settings, in place of the project's.
         remote: connection of other services, which imagekit has no use for itself; it
             is kept for builders and plugins.
@@ -34,12 +36,13 @@ class Configuration:
     storage: Any = None
     batch_size: int = 1000
     builder: str | None = None
+    values: tuple[tuple[str, object], ...] = ()
     settings_file: Path | None = None
     remote: tuple[tuple[str, Any], ...] = field(default=(), compare=False)
 
     def settings(self, **arguments: object) -> Settings:
         """Return the settings that hold, *arguments* before all else."""
-        given = {"builder": self.builder, **arguments}
+        given = {"builder": self.builder, **dict(self.values), **arguments}
         start = self.settings_file.parent if self.settings_file else None
         return load_settings(start=start, arguments=given)
 
@@ -80,6 +83,8 @@ class _Init:
         storage: Any = None,
         batch_size: int = 1000,
         image_builder: str | None = None,
+        *,
+        settings: Mapping[str, object] | None = None,
     ) -> None:
         """Set what holds for all runs and deploys of this process.
 
@@ -110,6 +115,8 @@ class _Init:
             storage: where large inputs and outputs go.
             batch_size: kept for plugins.
             image_builder: name of the builder; ``local`` is ``auto``.
+            settings: settings by name, such as ``{"mode": "container"}``; they come
+                before the environment and all files.
 
         Raises:
             SettingsError: a value can't mean anything.
@@ -137,19 +144,21 @@ class _Init:
         }
         # What would be secrets is not kept: nobody needs it.
         del api_key, client_credentials_secret
-        _set(
-            Configuration(
-                org=org,
-                project=project,
-                domain=domain,
-                root_dir=root_dir,
-                log_level=log_level,
-                storage=storage,
-                batch_size=batch_size,
-                builder="auto" if image_builder == "local" else image_builder,
-                remote=tuple(remote.items()),
-            )
+        found = Configuration(
+            org=org,
+            project=project,
+            domain=domain,
+            root_dir=root_dir,
+            log_level=log_level,
+            storage=storage,
+            batch_size=batch_size,
+            builder="auto" if image_builder == "local" else image_builder,
+            values=tuple((settings or {}).items()),
+            remote=tuple(remote.items()),
         )
+        if settings:
+            found.settings()  # a wrong one is an error now
+        _set(found)
 
     async def aio(self, *args: Any, **kwargs: Any) -> None:
         """Do the same; it never waits for anything."""

@@ -12,7 +12,7 @@ import pytest
 
 import imagekit
 from imagekit import initialization
-from imagekit.errors import SettingsError
+from imagekit.errors import SettingsError, UnknownBuilderError
 from imagekit.initialization import Configuration, configuration
 
 
@@ -43,6 +43,32 @@ def test_the_reference_s_own_builder_is_auto() -> None:
     asyncio.run(imagekit.init.aio(image_builder="local"))
 
     assert configuration().settings().builder == "auto"
+
+
+def test_settings_come_before_files_and_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMAGEKIT_MODE", "local")
+
+    imagekit.init(settings={"mode": "container", "record_dir": str(tmp_path)})
+
+    found = configuration().settings()
+    assert (found.mode, found.record_dir) == ("container", tmp_path)
+    with pytest.raises(SettingsError, match="'moed'"):
+        imagekit.init(settings={"moed": "local"})
+    assert configuration().settings().mode == "container"
+
+
+def test_builds_are_made_as_set(tmp_path: Path) -> None:
+    base = imagekit.Image.from_base("python:3.12").clone(name="app")
+    image = base.with_env_vars({"A": "1"})
+    imagekit.init(image_builder="nobody", settings={"registry": "ghcr.io/team"})
+
+    found = imagekit.build(image, dry_run=True)
+
+    assert found.startswith("ghcr.io/team/app:")
+    with pytest.raises(UnknownBuilderError, match="'nobody'"):
+        imagekit.build(image, push=False, outputs=(f"oci:{tmp_path / 'out'}",))
 
 
 def test_secrets_of_connections_are_not_kept() -> None:
