@@ -326,7 +326,15 @@ def main() -> None:
     if options.write:
         machine = f"{os.cpu_count()} cores, Python {platform.python_version()}"
         text = PAGE.format(rounds=options.rounds, machine=machine, table=found)
-        options.write.write_text(text)
+        options.write.write_text(text + other_sections(options.write))
+
+
+def other_sections(page: Path) -> str:
+    """Return what else is on the page, which other programs have measured."""
+    if not page.exists():
+        return ""
+    _, heading, rest = page.read_text().partition("\n## ")
+    return heading + rest
 
 
 PAGE = """\

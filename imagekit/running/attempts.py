@@ -156,10 +156,9 @@ class Attempts:
 
 async def _end(work: asyncio.Future[Json]) -> None:
     """Have *work* end, whatever it was doing."""
-    if work.done():
-        return
-    work.cancel()
-    await asyncio.wait({work})
+    if not work.done():
+        work.cancel()
+        await asyncio.wait({work})
     if not work.cancelled():
         work.exception()  # it is known that it was given up
 
