@@ -780,6 +780,47 @@ def test_the_ca_bundle_decides_whom_to_trust(certificate: Path) -> None:
     assert "IMAGEKIT_CA_BUNDLE" in str(caught.value.hint)
 
 
+@pytest.mark.parametrize(
+    ("alert", "temporary"),
+    [
+        (None, True),
+        (20, True),  # bad record MAC
+        (50, True),  # decode error
+        (80, True),  # internal error
+        (40, False),  # handshake failure
+        (48, False),  # unknown authority
+    ],
+)
+def test_only_tls_that_broke_off_is_tried_again(
+    alert: int | None, temporary: bool
+) -> None:
+    """As a proxy does that has too much to do (RFC 8446, 6.2)."""
+    import socket
+    from threading import Thread
+
+    from imagekit.oci.transport import Transport
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                if alert is not None:
+                    connection.sendall(bytes((21, 3, 3, 0, 2, 2, alert)))
+
+        thread = Thread(target=answer, daemon=True)
+        thread.start()
+        transport = Transport()
+        with pytest.raises(RegistryError) as caught:
+            url = f"https://127.0.0.1:{server.getsockname()[1]}/v2/"
+            transport.send("GET", url, headers={})
+        transport.close()
+        thread.join()
+
+    assert caught.value.temporary is temporary
+
+
 def test_a_ca_bundle_that_is_not_there(tmp_path: Path) -> None:
     registries = Registries(ca_bundle=str(tmp_path / "none.pem"))
 

@@ -27,6 +27,16 @@ _LONGEST_DOCUMENT = 16 << 20
 _BLOCK = 1 << 18
 _CONNECTIONS = 16
 _OK = range(200, 300)
+#: What OpenSSL calls a connection that broke off, or was damaged on its way.
+_HICCUPS = (
+    "ALERT_BAD_RECORD_MAC",
+    "ALERT_DECODE_ERROR",
+    "ALERT_DECRYPT_ERROR",
+    "ALERT_INTERNAL_ERROR",
+    "BAD_RECORD_MAC",
+    "UNEXPECTED_EOF",
+    "EOF occurred",
+)
 
 
 @dataclass(slots=True)
@@ -214,7 +224,8 @@ def _failures(method: str, url: str) -> Iterator[None]:
         shown = redact(url)
         refused = _caused_by(error, ConnectionRefusedError)
         lasting = (
-            isinstance(error, exceptions.SSLError | exceptions.NameResolutionError)
+            isinstance(error, exceptions.NameResolutionError)
+            or (isinstance(error, exceptions.SSLError) and not _is_hiccup(error))
             or refused
         )
         raise RegistryError(
@@ -225,6 +236,15 @@ def _failures(method: str, url: str) -> Iterator[None]:
             temporary=not lasting,
             hint=_hint(error, refused=refused),
         ) from error
+
+
+def _is_hiccup(error: exceptions.SSLError) -> bool:
+    """Return whether TLS failed for no reason of its own, as it does in busy proxies.
+
+    A certificate that is not trusted, or a side that has no TLS, stays as it is.
+    """
+    found = str(error.args[0] if error.args else "")
+    return any(name in found for name in _HICCUPS)
 
 
 def _reason(error: exceptions.HTTPError) -> str:
