@@ -812,8 +812,8 @@ def test_only_tls_that_broke_off_is_tried_again(
         thread = Thread(target=answer, daemon=True)
         thread.start()
         transport = Transport()
+        url = f"https://127.0.0.1:{server.getsockname()[1]}/v2/"
         with pytest.raises(RegistryError) as caught:
-            url = f"https://127.0.0.1:{server.getsockname()[1]}/v2/"
             transport.send("GET", url, headers={})
         transport.close()
         thread.join()
