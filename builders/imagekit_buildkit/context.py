@@ -13,12 +13,11 @@ from typing import assert_never
 
 from imagekit.builder import WheelSource
 from imagekit.errors import (
-    SourceChangedError,
     SourceEscapesError,
-    SourceUnreadableError,
 )
 from imagekit.plan import DEFAULT_EPOCH
-from imagekit.sources import Entry, Tree
+from imagekit.source_reading import checked_bytes
+from imagekit.sources import Tree
 from imagekit_buildkit.recipe import (
     LinkEntry,
     Recipe,
@@ -27,11 +26,8 @@ from imagekit_buildkit.recipe import (
     WheelEntry,
 )
 
-_CHUNK = 1 << 20
 _FILE = 0o644
 _EXECUTABLE = 0o755
-# O_NONBLOCK: a named pipe that took the place of a file must not stop the build.
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _IGNORE = ".dockerignore"
 
@@ -162,7 +158,7 @@ class _Writer:
                     self.link(name, entry.target)
                 case "file":
                     with self._new(name, executable=entry.executable) as descriptor:
-                        for chunk in _checked(entry):
+                        for chunk in checked_bytes(entry):
                             _write(descriptor, chunk)
 
     def finish(self) -> None:
@@ -209,38 +205,3 @@ def _write(descriptor: int, content: bytes) -> None:
     view = memoryview(content)
     while view:
         view = view[os.write(descriptor, view) :]
-
-
-def _checked(entry: Entry) -> Iterator[bytes]:
-    """Yield the bytes of a file; raise unless they are what was hashed."""
-    digest = hashlib.sha256(usedforsecurity=False)
-    size = 0
-    for chunk in _chunks(entry):
-        digest.update(chunk)
-        size += len(chunk)
-        yield chunk
-    if size != entry.size or digest.hexdigest() != entry.sha256:
-        raise SourceChangedError(
-            f"{entry.location!r} changed during the build",
-            hint="build again when nothing writes to it",
-        )
-
-
-def _chunks(entry: Entry) -> Iterator[bytes]:
-    try:
-        descriptor = os.open(entry.location, _READ)
-        try:
-            while chunk := os.read(descriptor, _CHUNK):
-                yield chunk
-        finally:
-            os.close(descriptor)
-    except PermissionError as error:
-        raise SourceUnreadableError(
-            f"can't read {entry.location!r}: {error.strerror}",
-            hint="make it readable, or name it in the .dockerignore file",
-        ) from error
-    except OSError as error:
-        raise SourceChangedError(
-            f"{entry.location!r} changed during the build: {error.strerror}",
-            hint="build again when nothing writes to it",
-        ) from error

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from imagekit.builder import BuiltImage, BuiltLayer
 from imagekit.errors import BuildFailedError
+from imagekit.image_documents import (
+    config_on_base,
+    created_text,
+    manifest_annotations,
+    settings_of,
+)
 from imagekit.oci import annotations as names
 from imagekit.oci import model
 from imagekit.oci.config import ImageConfig, read_config
-from imagekit.plan import Plan, PlatformPlan, RegistrySource, SetEnv, SetWorkdir
+from imagekit.plan import Plan, PlatformPlan
 from imagekit_buildkit.made import Made
 
 #: Of config.md; everything else is BuildKit's own.
@@ -38,31 +43,14 @@ def config(
     Raises:
         BuildFailedError: BuildKit's image has other settings than the plan.
     """
-    created = _rfc3339(plan.created)
-    diff_ids = [layer.diff_id for layer in made.layers]
     if platform.base is None:
-        return _normalized(made, titles, created)
-    environment: dict[str, str] = {}
-    workdir = None
-    for step in platform.steps:
-        if isinstance(step, SetEnv):
-            environment.update(step.variables)
-        elif isinstance(step, SetWorkdir):
-            workdir = step.path
-    _check_settings(platform.base.config, made.config, environment, workdir)
-    history: list[dict[str, Any]] = [
-        {"created": created, "created_by": f"imagekit: {title}"} for title in titles
-    ]
-    if environment or workdir:
-        settings = {"created_by": "imagekit: settings", "empty_layer": True}
-        history.append({"created": created, **settings})
-    return model.image_config(
-        platform.base.config,
-        diff_ids=diff_ids,
-        history=history,
-        created=created,
-        env=tuple(environment.items()),
-        workdir=workdir,
+        return _normalized(made, titles, created_text(plan))
+    _check_settings(platform.base.config, made.config, *settings_of(platform))
+    return config_on_base(
+        plan,
+        platform,
+        diff_ids=[layer.diff_id for layer in made.layers],
+        titles=titles,
     )
 
 
@@ -73,15 +61,6 @@ def manifest(
     layers: Sequence[BuiltLayer],
 ) -> bytes:
     """Return the manifest."""
-    annotations = {
-        names.CONTENT_ID: plan.content_id,
-        names.CREATED: _rfc3339(plan.created),
-    }
-    if platform.base is not None:
-        annotations[names.BASE_DIGEST] = str(platform.base.manifest)
-        if isinstance(platform.base.source, RegistrySource):
-            # The path of a layout says something about this machine only.
-            annotations[names.BASE_NAME] = platform.base.name
     return model.manifest(
         config,
         [
@@ -92,7 +71,7 @@ def manifest(
             )
             for layer in layers
         ],
-        tuple(annotations.items()),
+        manifest_annotations(plan, platform),
     )
 
 
@@ -171,7 +150,3 @@ def _check_settings(
 
 def _same_user(one: ImageConfig, other: ImageConfig) -> bool:
     return one.user == other.user or (one.user in _ROOT and other.user in _ROOT)
-
-
-def _rfc3339(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

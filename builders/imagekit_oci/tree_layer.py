@@ -7,34 +7,26 @@ it has not, they come to be as root's, 0755.
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar, TypeAlias
 
 from imagekit.base_paths import BASE_FOLDERS, Links, sort_key
 from imagekit.canonical import fingerprint
-from imagekit.errors import (
-    BuildFailedError,
-    SourceChangedError,
-    SourceUnreadableError,
-)
+from imagekit.errors import BuildFailedError
 from imagekit.oci import tar
 from imagekit.plan import LayerDescriptor
 from imagekit.records import dataclass
+from imagekit.source_reading import checked_bytes
 from imagekit.sources import Entry, Tree
 from imagekit.store import Store
 from imagekit_oci.layer_writer import FORMAT, LayerWriter
 
 LinkTable: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 
-_CHUNK = 1 << 20
 _FILE = 0o644
 _EXECUTABLE = 0o755
 _LINK = 0o777
-# O_NONBLOCK: a named pipe that took the place of a file must not stop the build.
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 # How layers delete files (OCI layer.md, "Whiteouts").
 _WHITEOUT = re.compile(r"(?:^|/)\.wh\.")
 
@@ -139,39 +131,4 @@ def _add(layer: LayerWriter, path: str, entry: Entry, mtime: int) -> None:
             mode = _EXECUTABLE if entry.executable else _FILE
             size = entry.size
             layer.small(tar.header(path, type="0", mode=mode, size=size, mtime=mtime))
-            layer.large(_checked(entry))
-
-
-def _checked(entry: Entry) -> Iterator[bytes]:
-    """Yield the bytes of a file, in bounded pieces, if they are what was hashed."""
-    digest = hashlib.sha256(usedforsecurity=False)
-    size = 0
-    for chunk in _read(entry):
-        size += len(chunk)
-        if size > entry.size:
-            break
-        digest.update(chunk)
-        yield chunk
-    if size != entry.size or digest.hexdigest() != entry.sha256:
-        raise SourceChangedError(
-            f"{entry.location!r} changed during the build",
-            hint="build again when nothing writes to it",
-        )
-
-
-def _read(entry: Entry) -> Iterator[bytes]:
-    try:
-        descriptor = os.open(entry.location, _FLAGS)
-        with open(descriptor, "rb", buffering=0) as file:
-            while chunk := file.read(_CHUNK):
-                yield chunk
-    except PermissionError as error:
-        raise SourceUnreadableError(
-            f"can't read {entry.location!r}: {error.strerror}",
-            hint="make it readable, or name it in the .dockerignore file",
-        ) from error
-    except OSError as error:
-        raise SourceChangedError(
-            f"{entry.location!r} changed during the build: {error.strerror}",
-            hint="build again when nothing writes to it",
-        ) from error
+            layer.large(checked_bytes(entry))

@@ -97,7 +97,7 @@ class Attempts:
         try:
             outputs = await self._timed(attempt, begun)
         except BaseException as error:
-            self._ended(attempt, begun, _status(error), encode_failure(error))
+            self._ended(attempt, begun, status_of(error), encode_failure(error))
             raise
         self._ended(attempt, begun, "succeeded", None)
         return outputs
@@ -171,7 +171,8 @@ def _was_killed(error: Exception) -> bool:
     return isinstance(error, TaskInterruptedError | WorkerLostError)
 
 
-def _status(error: BaseException) -> Status:
+def status_of(error: BaseException) -> Status:
+    """Return how what raised *error* ended."""
     if isinstance(error, TaskTimeoutError):
         return "timed-out"
     return "failed" if isinstance(error, Exception) else "aborted"

@@ -17,11 +17,11 @@ from imagekit.records import dataclass, replace
 from imagekit.result_cache import ResultCache
 from imagekit.run_events import ROOT, Ended, Json, Recorder, Started, Status
 from imagekit.running.attempt import Attempt, EncodedCall, Executor
-from imagekit.running.attempts import Attempts
+from imagekit.running.attempts import Attempts, status_of
 from imagekit.secret import Secret
 from imagekit.task import TaskTemplate
 from imagekit.task_cache import VersionParameters
-from imagekit.task_errors import InlineIOMaxBytesBreached, TaskTimeoutError
+from imagekit.task_errors import InlineIOMaxBytesBreached
 from imagekit.task_settings import TaskSettings
 from imagekit.value_blobs import ValueBlobs
 
@@ -275,13 +275,6 @@ class Controller:
             inputs=inputs,
             image=image,
         )
-
-
-def status_of(error: BaseException) -> Status:
-    """Return how an action ended that raised *error*."""
-    if isinstance(error, TaskTimeoutError):
-        return "timed-out"
-    return "failed" if isinstance(error, Exception) else "aborted"
 
 
 def _check_size(call: _Call, document: Json, what: str) -> None:
