@@ -66,6 +66,13 @@ class Settings:
     record_dir: Path
     secrets_dir: str | None = None
     containers: int = 8
+    kubeconfig: str | None = None
+    kube_context: str | None = None
+    namespace: str | None = None
+    service_account: str | None = None
+    pull_secrets: tuple[str, ...] = ()
+    raw_data_path: str | None = None
+    max_pods: int = 100
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
     files: tuple[Path, ...] = field(default=(), compare=False)
 

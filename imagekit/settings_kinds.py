@@ -163,6 +163,7 @@ def _pairs(text: str) -> list[list[str]]:
 
 
 TEXT = Kind("a text", _text)
+TEXTS = Kind("a list of texts", _texts, _commas)
 REGISTRY = Kind("a registry, 'host[:port][/path]'", _registry)
 PREFIX = Kind("the beginning of an image name", _prefix)
 PLATFORMS = Kind("a list of platforms", _platforms, _commas)

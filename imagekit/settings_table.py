@@ -20,6 +20,7 @@ from imagekit.settings_kinds import (
     REGISTRY,
     SIZE,
     TEXT,
+    TEXTS,
     Kind,
 )
 
@@ -232,6 +233,64 @@ SETTINGS: tuple[Setting, ...] = (
         default="4 for each processor",
         example="8",
         meaning="How many containers of tasks that don't wait for others run at once.",
+    ),
+    Setting(
+        field="kubeconfig",
+        key="kubeconfig",
+        kind=FILE,
+        default="as `kubectl` finds it",
+        example='"clusters/team.yaml"',
+        meaning="File that says how Kubernetes is reached.",
+    ),
+    Setting(
+        field="kube_context",
+        key="kube-context",
+        kind=TEXT,
+        default="the current one",
+        example='"staging"',
+        meaning="Context of the kubeconfig.",
+    ),
+    Setting(
+        field="namespace",
+        key="namespace",
+        kind=TEXT,
+        default="`PROJECT-DOMAIN` where `init()` was given them, else the context's",
+        example='"research"',
+        meaning="Namespace on Kubernetes of deployments and runs.",
+    ),
+    Setting(
+        field="service_account",
+        key="service-account",
+        kind=TEXT,
+        default="`default`",
+        example='"imagekit"',
+        meaning="Service account of pods, which has to have the role in "
+        "`docs/kubernetes.md`.",
+    ),
+    Setting(
+        field="pull_secrets",
+        key="pull-secrets",
+        kind=TEXTS,
+        default="none",
+        example='["registry-login"]',
+        meaning="Kubernetes Secrets with which pods pull their images.",
+    ),
+    Setting(
+        field="raw_data_path",
+        key="raw-data-path",
+        kind=TEXT,
+        default="none",
+        example='"s3://bucket/imagekit"',
+        meaning="Where runs on a cluster keep large data: a URL that fsspec knows, a "
+        "folder that all pods have, or `pvc://CLAIM/FOLDER`.",
+    ),
+    Setting(
+        field="max_pods",
+        key="max-pods",
+        kind=COUNT,
+        default="`100`",
+        example="20",
+        meaning="How many Jobs one task on a cluster may have at a time.",
     ),
 )
 

@@ -50,6 +50,12 @@ VALUES: Mapping[str, tuple[str, str, object]] = {
     "environment": ("training", '"training"', "training"),
     "record_dir": ("/var/tmp/runs", '"/var/tmp/runs"', Path("/var/tmp/runs")),
     "containers": ("5", "5", 5),
+    "kube_context": ('"staging"', "staging", "staging"),
+    "namespace": ('"research"', "research", "research"),
+    "service_account": ('"runner"', "runner", "runner"),
+    "pull_secrets": ('["one", "two"]', "one,two", ("one", "two")),
+    "raw_data_path": ('"s3://bucket/data"', "s3://bucket/data", "s3://bucket/data"),
+    "max_pods": ("20", "20", 20),
     "secrets_dir": ("/run/secrets", '"/run/secrets"', "/run/secrets"),
 }
 
@@ -81,6 +87,7 @@ def test_every_setting_has_a_value_in_these_tests() -> None:
     assert {item.field for item in SETTINGS} == {
         *VALUES,
         "ca_bundle",
+        "kubeconfig",
         "remote_ca",
         "remote_cert",
         "remote_key",
@@ -366,6 +373,8 @@ def test_example_of_the_page_can_be_loaded(project: Path, home: Path) -> None:
     (project / "certs").mkdir()
     for name in ("company", "builder-ca", "client", "client-key"):
         (project / "certs" / f"{name}.pem").write_text("x")
+    (project / "clusters").mkdir()
+    (project / "clusters" / "team.yaml").write_text("x")
     (project / "imagekit.toml").write_text(example)
 
     assert "default" not in load(project, home).sources.values()
