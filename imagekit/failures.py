@@ -34,6 +34,8 @@ __all__ = ["RemoteTraceback", "decode_failure", "encode_failure", "failure_text"
 _VALUE = 1 << 16
 #: How far causes of causes are followed, and groups in groups.
 _DEPTH = 50
+#: Attribute of an exception that holds the document it was made of.
+_KEPT = "__imagekit_failure__"
 
 
 def encode_failure(
@@ -48,6 +50,8 @@ def encode_failure(
         renamed: see :func:`imagekit.values.encode`.
     """
     document = _encoded(error, renamed or {}, set(), _DEPTH)
+    if "traceback" in document:
+        return document  # of where it was raised
     document["traceback"] = text_document(traceback_text(error))
     return document
 
@@ -58,6 +62,7 @@ def decode_failure(
     renamed: Mapping[str, str] | None = None,
     modules: Iterable[str] = (),
     remote: bool = True,
+    kept: bool = False,
 ) -> BaseException:
     """Return the exception of *document*.
 
@@ -67,6 +72,8 @@ def decode_failure(
         modules: those that may be imported to find the exception's class.
         remote: whether it was raised elsewhere; then printing the exception shows
             where, as a :class:`RemoteTraceback`.
+        kept: whether :func:`encode_failure` gives the same document again. That is for
+            who only passes it on, and has none of the user's classes.
     """
     try:
         error = _decoded(document, renamed or {}, frozenset(modules), _DEPTH)
@@ -78,6 +85,8 @@ def decode_failure(
     if remote and text:
         first = first_of_chain(error)
         first.__cause__ = RemoteTraceback(text)
+    if kept:
+        vars(error)[_KEPT] = document
     return error
 
 
@@ -89,9 +98,20 @@ def failure_text(document: Json) -> str:
         return ""
 
 
+def _with_notes(document: Json, error: BaseException) -> dict[str, Json]:
+    """Return the document of *error*, with the notes that it was given since."""
+    notes = [
+        text_document(str(note)[:TEXT]) for note in getattr(error, "__notes__", ())
+    ]
+    return {**document, "notes": notes} if notes else dict(document)
+
+
 def _encoded(
     error: BaseException, renamed: Mapping[str, str], seen: set[int], depth: int
 ) -> dict[str, Json]:
+    kept = vars(error).get(_KEPT)
+    if kept is not None:
+        return _with_notes(kept, error)
     seen.add(id(error))
     document: dict[str, Json] = {
         "class": class_name(type(error), renamed),
@@ -154,6 +174,7 @@ def _attributes(error: BaseException) -> dict[str, object]:
             found[name] = value
     found |= vars(error)
     found.pop("__notes__", None)
+    found.pop(_KEPT, None)
     return found
 
 

@@ -17,16 +17,16 @@ import hashlib
 import json
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from imagekit.canonical import fingerprint
 from imagekit.records import dataclass
 from imagekit.run_events import Json
 from imagekit.task_errors import RuntimeSystemError
 
-__all__ = ["ResultCache"]
+__all__ = ["ResultCache", "Results", "outputs_digest", "result_key"]
 
 _VERSION = 1
 #: Seconds between two looks at a lock that another holds: the first, and the longest.
@@ -35,6 +35,61 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.002, 0.05
 
 def _always(_outputs: Json) -> bool:
     return True
+
+
+class Results(Protocol):
+    """Where results are kept; safe beside other threads and processes."""
+
+    @staticmethod
+    def key(**parts: Json) -> str:
+        """Return the key of what *parts* determine; see :func:`result_key`."""
+
+    def get(self, key: str, default: Json = None) -> Json:
+        """Return the outputs under *key*, or *default* if they have to be computed.
+
+        What they refer to is there then. May take as long as it takes to copy that.
+        """
+
+    def put(self, key: str, outputs: Json, *, task: str = "") -> None:
+        """Keep *outputs* of *task* under *key*, in place of what is there.
+
+        Raises:
+            TypeError: they are no JSON document.
+            RuntimeSystemError: there is no way to keep any result.
+        """
+
+    def serialized(self, key: str) -> AbstractAsyncContextManager[None]:
+        """Be the only one to compute the result of *key*; wait until that is so.
+
+        Look with :meth:`get` inside of the block: another may have computed it
+        meanwhile. If who computes it dies, the next one's turn comes. It is not
+        reentrant.
+
+        Raises:
+            RuntimeSystemError: there is no way to keep any result.
+        """
+
+
+def result_key(**parts: Json) -> str:
+    """Return the key of what *parts* determine, as 64 hex digits.
+
+    Parts are JSON documents; in objects the order makes no difference.
+
+    Raises:
+        TypeError: a part is no JSON document.
+    """
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return fingerprint("task-result", text)
+
+
+def outputs_digest(outputs: Json) -> str:
+    """Return a checksum of *outputs*, by which a damaged entry is told.
+
+    Raises:
+        TypeError: they are no JSON document.
+    """
+    text = json.dumps(outputs, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii"), usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +105,8 @@ class ResultCache:
 
     @staticmethod
     def key(**parts: Json) -> str:
-        """Return the key of what *parts* determine, as 64 hex digits.
-
-        Parts are JSON documents; in objects the order makes no difference.
-
-        Raises:
-            TypeError: a part is no JSON document.
-        """
-        text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
-        return fingerprint("task-result", text)
+        """Return the key of what *parts* determine; see :func:`result_key`."""
+        return result_key(**parts)
 
     def get(self, key: str, default: Json = None) -> Json:
         """Return the outputs under *key*, or *default* if they have to be computed.
@@ -69,20 +117,26 @@ class ResultCache:
         try:
             entry = json.loads(self._path(key).read_bytes())
             outputs = entry["outputs"]
-            whole = entry["version"] == _VERSION and entry["sha256"] == _check(outputs)
+            checksum = outputs_digest(outputs)
+            whole = entry["version"] == _VERSION and entry["sha256"] == checksum
         except (OSError, ValueError, KeyError, TypeError):
             return default
         return outputs if whole and self.blobs_exist(outputs) else default
 
-    def put(self, key: str, outputs: Json) -> None:
-        """Keep *outputs* under *key*; what they refer to must be there already.
+    def put(self, key: str, outputs: Json, *, task: str = "") -> None:
+        """Keep *outputs* of *task*; what they refer to must be there already.
 
         Raises:
             TypeError: they are no JSON document.
             RuntimeSystemError: the folder can't be written to.
         """
         path = self._path(key)
-        entry = {"version": _VERSION, "outputs": outputs, "sha256": _check(outputs)}
+        entry = {
+            "version": _VERSION,
+            "task": task,
+            "outputs": outputs,
+            "sha256": outputs_digest(outputs),
+        }
         temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -138,11 +192,6 @@ def _try_lock(path: Path) -> BinaryIO | None:
         raise
     file.close()
     return None
-
-
-def _check(outputs: Json) -> str:
-    text = json.dumps(outputs, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("ascii"), usedforsecurity=False).hexdigest()
 
 
 def _unwritable(path: Path, error: OSError) -> RuntimeSystemError:

@@ -93,6 +93,11 @@ class TaskTemplate(Generic[P, R]):
         return f"{self.environment.name}.{self._function_name}"
 
     @property
+    def called(self) -> str:
+        """What its module is called here."""
+        return self.func.__module__
+
+    @property
     def short_name(self) -> str:
         """What it is called where people read it; by default the function's name."""
         return self.settings.short_name or self._function_name

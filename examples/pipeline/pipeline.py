@@ -14,7 +14,7 @@ from imagekit.task_errors import TaskTimeoutError
 numbers = TaskEnvironment(
     "numbers",
     image=Image.from_debian_base(python_version=(3, 11), name="numbers"),
-    resources=Resources(cpu=1, memory="256Mi"),
+    resources=Resources(cpu=("50m", 1), memory="256Mi"),
 )
 tables = TaskEnvironment(
     "tables",
@@ -26,7 +26,7 @@ tables = TaskEnvironment(
 network = TaskEnvironment(
     "network",
     image=Image.from_debian_base(python_version=(3, 11), name="network"),
-    depends_on=[tables],
+    depends_on=[numbers, tables],
 )
 
 

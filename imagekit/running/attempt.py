@@ -9,9 +9,77 @@ from imagekit.records import dataclass
 from imagekit.run_events import Json, Recorder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from imagekit.context import Caller
     from imagekit.task import TaskTemplate
     from imagekit.task_settings import TaskSettings
+
+
+class TaskEnvironmentFacts(Protocol):
+    """What has to be known of a task's environment."""
+
+    @property
+    def name(self) -> str:
+        """Name of the environment."""
+
+    @property
+    def image(self) -> Any:
+        """The image, as it was written or deployed."""
+
+
+class TaskInterface(Protocol):
+    """What has to be known of a task's inputs and outputs."""
+
+    def describe(self) -> Json:
+        """Return what tells it from others."""
+
+    def size(self, document: Json) -> int:
+        """Return how many bytes of *document* are inline."""
+
+
+class RunnableTask(Protocol):
+    """What has to be known of a task to have it run: its code is not part of it.
+
+    A :class:`imagekit.task.TaskTemplate` is one, and so is what is known on a cluster
+    of a task that was deployed.
+    """
+
+    @property
+    def name(self) -> str:
+        """Full name."""
+
+    @property
+    def called(self) -> str:
+        """What its module is called where it was defined."""
+
+    @property
+    def func(self) -> Callable[..., Any] | None:
+        """The function; None where there is no code."""
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the function is async."""
+
+    @property
+    def origin(self) -> object:
+        """Where it is defined."""
+
+    @property
+    def environment(self) -> TaskEnvironmentFacts:
+        """What it runs in."""
+
+    @property
+    def interface(self) -> TaskInterface:
+        """Its inputs and its output."""
+
+
+def template_of(task: RunnableTask) -> TaskTemplate[..., Any]:
+    """Return *task* where its code is here."""
+    from imagekit.task import TaskTemplate  # noqa: PLC0415  (not to define contracts)
+
+    assert isinstance(task, TaskTemplate)
+    return task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +91,7 @@ class EncodedCall:
         settings: the task's settings as the caller overrode them.
         inputs: encoded, by parameter name; the blobs are there already.
         action: id of the call, which the caller gave it.
-        parent: id of the action that calls.
+        parent: id of the action that calls; None for the run's own task.
         cache_version: version of the task's code for its cache; None where it is not
             cached, or where the host is to find out.
     """
@@ -32,7 +100,7 @@ class EncodedCall:
     settings: TaskSettings
     inputs: Json
     action: str
-    parent: str
+    parent: str | None
     cache_version: str | None = None
 
 
@@ -56,7 +124,7 @@ class Attempt:
         recorder: receives traces, groups, logs and reports.
     """
 
-    task: TaskTemplate[..., Any]
+    task: RunnableTask
     settings: TaskSettings
     inputs: Json
     context: TaskContext
@@ -83,6 +151,9 @@ class Executor(Protocol):
             BaseException: what the task raised.
             BaseRuntimeError: it was killed, took too much memory, could not start.
         """
+
+    def delay(self, attempt: Attempt) -> str | None:
+        """Return why an attempt does not run yet, where that is known."""
 
     def close(self) -> None:
         """End what is kept warm."""

@@ -7,10 +7,10 @@ import random
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Protocol
 
 from imagekit.failures import encode_failure
-from imagekit.records import replace
+from imagekit.records import dataclass, replace
 from imagekit.run_events import (
     AttemptEnded,
     AttemptStarted,
@@ -18,9 +18,8 @@ from imagekit.run_events import (
     Recorder,
     Status,
 )
-from imagekit.running.attempt import Attempt, Executor
+from imagekit.running.attempt import Attempt, Executor, RunnableTask
 from imagekit.running.background import in_background
-from imagekit.task import TaskTemplate
 from imagekit.task_errors import (
     ImageBuildError,
     InlineIOMaxBytesBreached,
@@ -47,6 +46,34 @@ _FINAL = (
 INTERRUPTIONS = 3
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """How far the attempts at a task are.
+
+    Attributes:
+        number: of the attempt that is on, from 1.
+        failures: how many before it failed.
+        interruptions: how many before it were killed from outside, and don't count.
+    """
+
+    number: int = 1
+    failures: int = 0
+    interruptions: int = 0
+
+
+class History(Protocol):
+    """Knows attempts of processes that came before this one."""
+
+    def before(self, action: str) -> tuple[Tally, Exception | None]:
+        """Return the attempt that was on last, and how it ended.
+
+        None, with the attempt to begin with, if there was none.
+        """
+
+    async def begin(self, action: str, tally: Tally) -> None:
+        """Take note, for processes to come, that an attempt begins."""
+
+
 class Attempts:
     """Runs attempts until one succeeds, or no retry is left."""
 
@@ -55,11 +82,13 @@ class Attempts:
         executor: Executor,
         recorder: Recorder,
         *,
-        prepare: Callable[[TaskTemplate[..., Any]], object] | None,
+        prepare: Callable[[RunnableTask], object] | None,
+        history: History | None = None,
     ) -> None:
         self._executor = executor
         self._recorder = recorder
         self._prepare = prepare
+        self._history = history
         self._random = random.Random()  # noqa: S311  (jitter, no secret)
 
     async def run(self, attempt: Attempt) -> Json:
@@ -72,24 +101,37 @@ class Attempts:
         if self._prepare is not None:
             prepare = partial(self._prepare, attempt.task)
             await in_background(prepare, name="imagekit prepare")
-        settings = attempt.settings
-        failures = interruptions = 0
-        number = 1
+        action = attempt.context.action.name
+        tally, error = Tally(), None
+        if self._history is not None:
+            tally, error = self._history.before(action)
         while True:
+            if error is not None:
+                tally = await self._next(attempt, tally, error)
+            if self._history is not None:
+                await self._history.begin(action, tally)
             try:
-                return await self._one(_numbered(attempt, number))
-            except Exception as error:
-                if settings.interruptible and _was_killed(error):
-                    interruptions += 1
-                    if interruptions <= INTERRUPTIONS:
-                        number += 1
-                        continue
-                failures += 1
-                if isinstance(error, _FINAL) or failures > settings.retries.count:
-                    _note(error, number)
-                    raise
-            await asyncio.sleep(settings.retries.delay(failures, self._random))
-            number += 1
+                return await self._one(_numbered(attempt, tally.number))
+            except Exception as found:  # noqa: BLE001  (raised again, or tried again)
+                error = found
+
+    async def _next(self, attempt: Attempt, tally: Tally, error: Exception) -> Tally:
+        """Wait until another attempt is due; raise *error* if none is."""
+        settings = attempt.settings
+        interruptions, failures = tally.interruptions, tally.failures
+        number = tally.number + 1
+        if settings.interruptible and _was_killed(error):
+            interruptions += 1
+            if interruptions <= INTERRUPTIONS:
+                return Tally(
+                    number=number, failures=failures, interruptions=interruptions
+                )
+        failures += 1
+        if isinstance(error, _FINAL) or failures > settings.retries.count:
+            _note(error, tally.number)
+            raise error
+        await asyncio.sleep(settings.retries.delay(failures, self._random))
+        return Tally(number=number, failures=failures, interruptions=interruptions)
 
     async def _one(self, attempt: Attempt) -> Json:
         """Run one attempt, recorded, within its time."""
@@ -128,7 +170,9 @@ class Attempts:
                 {work, started}, timeout=queued, return_when=asyncio.FIRST_COMPLETED
             )
             if not running.is_set() and not work.done():
-                raise _late(attempt, queued, "waited to run")
+                raise _late(
+                    attempt, queued, "waited to run", self._executor.delay(attempt)
+                )
             limit = timeout.runtime_seconds if timeout else None
             await asyncio.wait({work}, timeout=limit)
             if not work.done():
@@ -183,10 +227,12 @@ def _note(error: Exception, number: int) -> None:
         error.add_note(f"imagekit: this was attempt {number}, the last one")
 
 
-def _late(attempt: Attempt, seconds: float | None, what: str) -> TaskTimeoutError:
+def _late(
+    attempt: Attempt, seconds: float | None, what: str, why: str | None = None
+) -> TaskTimeoutError:
     return TaskTimeoutError(
         f"the task {attempt.task.name!r} {what} for more than {seconds:g} s, its "
-        "timeout",
+        f"timeout{f': {why}' if why else ''}",
         hint="give it more time: @env.task(timeout=...)",
         origin=str(attempt.task.origin),
     )

@@ -6,18 +6,20 @@ an executor, in the same way wherever that runs them.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 from imagekit.context import ActionID, Active, Mode, TaskContext
 from imagekit.failures import encode_failure
 from imagekit.records import dataclass, replace
-from imagekit.result_cache import ResultCache
+from imagekit.result_cache import Results
 from imagekit.run_events import ROOT, Ended, Json, Recorder, Started, Status
-from imagekit.running.attempt import Attempt, EncodedCall, Executor
-from imagekit.running.attempts import Attempts, status_of
+from imagekit.running.attempt import Attempt, EncodedCall, Executor, RunnableTask
+from imagekit.running.attempts import Attempts, History, status_of
 from imagekit.secret import Secret
 from imagekit.task import TaskTemplate
 from imagekit.task_cache import VersionParameters
@@ -61,11 +63,38 @@ class RunFacts:
     interactive: bool = False
 
 
+def task_context(facts: RunFacts, action: str, task: str) -> TaskContext:
+    """Return what a task may know of itself.
+
+    Args:
+        facts: of its run.
+        action: id of the call.
+        task: full name.
+    """
+    return TaskContext(
+        action=ActionID(
+            name=action,
+            run_name=facts.name,
+            project=facts.project,
+            domain=facts.domain,
+            org=facts.org,
+        ),
+        task_name=task,
+        version=facts.version,
+        mode=facts.mode,
+        raw_data_path=facts.raw_data_path,
+        run_base_dir=facts.base_dir,
+        interactive_mode=facts.interactive,
+        labels=facts.labels,
+        annotations=facts.annotations,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Call:
     """A call of a task: what is run, with what, and as which action."""
 
-    task: TaskTemplate[..., Any]
+    task: RunnableTask
     settings: TaskSettings
     inputs: Json
     action: str
@@ -86,6 +115,7 @@ class Controller:
             kept.
         hide: keeps the values of secrets out of records. A call may have secrets that
             no definition names.
+        history: knows attempts of processes before this one.
     """
 
     def __init__(
@@ -95,12 +125,13 @@ class Controller:
         executor: Executor,
         recorder: Recorder,
         blobs: ValueBlobs,
-        results: ResultCache,
-        prepare: Callable[[TaskTemplate[..., Any]], object] | None,
-        find: Callable[[str], TaskTemplate[..., Any]],
-        image_of: Callable[[TaskTemplate[..., Any]], str],
+        results: Results,
+        prepare: Callable[[RunnableTask], object] | None,
+        find: Callable[[str], RunnableTask],
+        image_of: Callable[[RunnableTask], str],
         holds_secret: Callable[[Json], bool],
         hide: Callable[[Collection[Secret]], None],
+        history: History | None = None,
     ) -> None:
         self._facts = facts
         self._recorder = recorder
@@ -111,7 +142,7 @@ class Controller:
         self._holds_secret = holds_secret
         self._hide = hide
         self._hidden: set[Secret] = set()
-        self._attempts = Attempts(executor, recorder, prepare=prepare)
+        self._attempts = Attempts(executor, recorder, prepare=prepare, history=history)
 
     async def run(
         self, task: TaskTemplate[..., Any], inputs: Mapping[str, object]
@@ -200,12 +231,13 @@ class Controller:
         async with lock:
             known = _UNKNOWN
             if not self._facts.overwrite_cache:
-                known = self._results.get(key, _UNKNOWN)
+                known = await asyncio.to_thread(self._results.get, key, _UNKNOWN)
             if known is not _UNKNOWN:
                 return known, "cached"
             outputs = await self._computed(call)
             if not self._holds_secret(outputs):
-                self._results.put(key, outputs)
+                keep = partial(self._results.put, key, outputs, task=call.task.name)
+                await asyncio.to_thread(keep)
             return outputs, "succeeded"
 
     async def _computed(self, call: _Call) -> Json:
@@ -214,7 +246,7 @@ class Controller:
             task=call.task,
             settings=settings,
             inputs=call.inputs,
-            context=self._context(call),
+            context=task_context(self._facts, call.action, call.task.name),
             caller=self,
             encoded=self,
             recorder=self._recorder,
@@ -234,26 +266,6 @@ class Controller:
         )
         return replace(
             settings, env_vars=tuple(variables.items()), interruptible=interruptible
-        )
-
-    def _context(self, call: _Call) -> TaskContext:
-        facts = self._facts
-        return TaskContext(
-            action=ActionID(
-                name=call.action,
-                run_name=facts.name,
-                project=facts.project,
-                domain=facts.domain,
-                org=facts.org,
-            ),
-            task_name=call.task.name,
-            version=facts.version,
-            mode=facts.mode,
-            raw_data_path=facts.raw_data_path,
-            run_base_dir=facts.base_dir,
-            interactive_mode=facts.interactive,
-            labels=facts.labels,
-            annotations=facts.annotations,
         )
 
     def _key(self, call: _Call) -> str:

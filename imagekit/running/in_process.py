@@ -18,7 +18,7 @@ from typing import Any
 
 from imagekit.context import activated, first_active
 from imagekit.run_events import Json
-from imagekit.running.attempt import Attempt, Placed
+from imagekit.running.attempt import Attempt, Placed, template_of
 from imagekit.running.variables import PROCESS
 from imagekit.secret import Secret
 from imagekit.secret_values import secret_value
@@ -68,7 +68,8 @@ class InProcessExecutor:
         action = attempt.context.action
         async with PROCESS.set(action.run_name, action.name, variables):
             placed()
-            interface = attempt.task.interface
+            task = template_of(attempt.task)
+            interface = task.interface
             values = interface.decode_inputs(
                 attempt.inputs, self._blobs, files=self._files
             )
@@ -78,7 +79,7 @@ class InProcessExecutor:
             )
             with activated(state):
                 try:
-                    value = await _called(attempt.task, values)
+                    value = await _called(task, values)
                 except SystemExit as error:
                     # It would end the event loop, and all that runs in it.
                     raise RuntimeUserError(
@@ -91,6 +92,10 @@ class InProcessExecutor:
                     if report is not None:
                         report.publish(action.name, attempt.recorder)
             return interface.encode_output(value, self._blobs)
+
+    def delay(self, attempt: Attempt) -> str | None:  # noqa: ARG002  (the contract's)
+        """Return None: other tasks have what it waits for."""
+        return None
 
     def close(self) -> None:
         """Do nothing: nothing is kept."""

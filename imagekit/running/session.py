@@ -18,6 +18,7 @@ from imagekit.naming import content_id, is_existing
 from imagekit.records import dataclass
 from imagekit.result_cache import ResultCache
 from imagekit.run_records import RUNS, RunRecord, RunRecords
+from imagekit.running.attempt import RunnableTask, template_of
 from imagekit.running.controller import Controller, RunFacts
 from imagekit.running.given_secrets import known_values
 from imagekit.running.in_process import InProcessExecutor
@@ -149,7 +150,7 @@ class Session:
             listener=self.runner.listener,
         )
         environ = secret_environment(self.settings.secrets_dir)
-        recorder.hide(known_values(_all_secrets(self.task), environ))
+        recorder.hide(known_values(all_secrets(self.task), environ))
         facts = self._facts(record.name, str(record.folder))
         executor, prepare = self._executor(blobs, facts.files, environ)
         return Controller(
@@ -189,7 +190,7 @@ class Session:
             max_containers=self.settings.containers,
             network=self.settings.network,
         )
-        return executor, images.of
+        return executor, lambda task: images.of(template_of(task))
 
     def _records_folder(self) -> Path:
         if self.runner.run_base_dir is not None:
@@ -218,13 +219,14 @@ def _find(name: str) -> TaskTemplate[..., Any]:
     return task
 
 
-def _image_name(task: TaskTemplate[..., Any]) -> str:
+def _image_name(runnable: RunnableTask) -> str:
     """Return what names the image of *task*, and all bytes that go into it."""
-    image = image_of(task.environment)
+    image = image_of(template_of(runnable).environment)
     return image.identifier if is_existing(image) else content_id(image)
 
 
-def _all_secrets(task: TaskTemplate[..., Any]) -> Iterator[Any]:
+def all_secrets(task: TaskTemplate[..., Any]) -> Iterator[Any]:
+    """Yield the secrets of *task*, and of all tasks that it may call."""
     yield from task.settings.secrets
     for environment in environments():
         yield from environment.secrets

@@ -27,7 +27,7 @@ class Listener(Protocol):
         """Take note of *event*."""
 
 
-def _clean(event: Event, redactor: Redactor) -> Event:
+def cleaned(event: Event, redactor: Redactor) -> Event:
     """Return *event* without the values of secrets."""
     document = redactor.document
     match event:
@@ -95,7 +95,7 @@ class StreamingRecorder:
         if self._listener is not None:
             with self._lock:
                 redactor = self._redactor
-            self._listener(_clean(event, redactor))
+            self._listener(cleaned(event, redactor))
 
     def log(self, action: str, data: bytes) -> None:
         """Record what an action's task printed, and show its whole lines."""
@@ -111,6 +111,13 @@ class StreamingRecorder:
             if end:
                 self._show(action, bytes(rest[:end]))
                 del rest[:end]
+
+    def close(self) -> None:
+        """Show what is left of lines that were not ended."""
+        with self._lock:
+            actions = list(self._open)
+        for action in actions:
+            self._flush(action)
 
     def _flush(self, action: str) -> None:
         with self._lock:

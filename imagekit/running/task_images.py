@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import posixpath
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -11,32 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from imagekit.building import BuildOptions, adapt, build_image, prepare
 from imagekit.bundle import module_of
-from imagekit.code_in_image import paths_in_image
+from imagekit.code_layers import IMAGE_NAME, code_layers, code_places, not_built
 from imagekit.environment_images import image_of
 from imagekit.errors import ImageKitError
 from imagekit.image import Image
-from imagekit.layers import CodeBundle, DockerfileBase, WorkDir
-from imagekit.naming import is_existing
-from imagekit.origin import caller
+from imagekit.layers import DockerfileBase
 from imagekit.platform import Platform
 from imagekit.progress import Progress, silent
 from imagekit.running.container.pools import POOLS
 from imagekit.running.container.task_image import TaskImage
-from imagekit.runtime_files import runtime_tree
 from imagekit.settings import Settings
-from imagekit.task_errors import ImageBuildError
 
 if TYPE_CHECKING:
     from imagekit.bundle import Bundle
     from imagekit.task import TaskTemplate
-
-#: Where the code of tasks, and what runs it, lie in containers.
-CODE = "/opt/imagekit/code"
-RUNTIME = "/opt/imagekit/runtime"
-#: Name of images that have none of their own.
-_NAME = "imagekit-task"
-#: There in virtual environments and in Debian's own Python; "python" is not.
-_PYTHON = "python3"
 
 
 class TaskImages:
@@ -77,26 +63,16 @@ class TaskImages:
         try:
             reference = self._reference(image)
         except ImageKitError as error:
-            raise _not_built(task, error) from error
-        has_code = bool(self._bundle.tree.entries)
+            raise not_built(task.environment, error) from error
+        places = code_places(image, self._bundle)
         return TaskImage(
             reference=reference,
-            python=_PYTHON,
-            runtime=RUNTIME,
-            code=CODE if has_code else "",
-            paths=self._paths(image),
+            python=places.python,
+            runtime=places.runtime,
+            code=places.code,
+            paths=places.paths,
             module=module_of(task.func, self._bundle.root),
-            workdir=CODE if has_code and _has_no_workdir(image) else None,
-        )
-
-    def _paths(self, image: Image) -> tuple[str, ...]:
-        """Return the folders of the image in which modules are found as here."""
-        bundle = self._bundle
-        if not bundle.tree.entries:
-            folders = [os.path.join(bundle.root, path) for path in bundle.import_paths]
-            return paths_in_image(image, folders)
-        return tuple(
-            posixpath.normpath(f"{CODE}/{path}") for path in bundle.import_paths
+            workdir=places.workdir,
         )
 
     def _reference(self, image: Image) -> str:
@@ -118,7 +94,7 @@ class TaskImages:
         if not isinstance(image.base, DockerfileBase):
             return self._into_engine(self._with_code(image))
         # Nothing can be put on top of a Dockerfile's image before it is there.
-        image = image if image.name else image.clone(name=_NAME)
+        image = image if image.name else image.clone(name=IMAGE_NAME)
         base = Image.from_base(f"docker-daemon:{self._uri(image)}")
         uri = self._uri(self._with_code(base))
         if self._is_warm(uri):
@@ -128,33 +104,8 @@ class TaskImages:
 
     def _with_code(self, image: Image) -> Image:
         if not image.name:
-            image = image.clone(name=_NAME)
-        return image.with_layers(*self._layers())
-
-    def _layers(self) -> tuple[CodeBundle, ...]:
-        """Return the runtime, which seldom changes, and the code on top of it."""
-        runtime, code = runtime_tree(), self._bundle.tree
-        origin = caller()
-        layers = [
-            CodeBundle(
-                digest=runtime.digest,
-                dst=RUNTIME,
-                label="imagekit",
-                tree=runtime,
-                origin=origin,
-            )
-        ]
-        if code.entries:
-            layers.append(
-                CodeBundle(
-                    digest=code.digest,
-                    dst=CODE,
-                    label="code",
-                    tree=code,
-                    origin=origin,
-                )
-            )
-        return tuple(layers)
+            image = image.clone(name=IMAGE_NAME)
+        return image.with_layers(*code_layers(self._bundle))
 
     def _into_engine(self, image: Image) -> str:
         uri = self._uri(image)
@@ -173,23 +124,3 @@ class TaskImages:
         """Return what *image* is called, which says all that is in it."""
         wanted = adapt(image, self._options, self._settings)
         return prepare(wanted, self._options, self._settings, silent).uri
-
-
-def _has_no_workdir(image: Image) -> bool:
-    """Return whether nobody has said where programs in *image* are to run."""
-    if isinstance(image.base, DockerfileBase) or is_existing(image):
-        return False
-    return not any(isinstance(layer, WorkDir) for layer in image.layers)
-
-
-def _not_built(task: TaskTemplate[..., Any], why: ImageKitError) -> ImageBuildError:
-    error = ImageBuildError(
-        f"can't build the image of the environment {task.environment.name!r}: "
-        f"{why.message}",
-        hint=why.hint,
-        origin=why.origin or str(task.environment.origin),
-    )
-    # What a command printed before it failed, for those who see no causes.
-    for note in getattr(why, "__notes__", ()):
-        error.add_note(note)
-    return error

@@ -109,6 +109,7 @@ class HostCaller:
 
     async def call_encoded(self, call: EncodedCall) -> Json:
         """Have a task run, and return its encoded output."""
+        assert call.parent is not None  # tasks call it
         number, future = self._answers.new()
         message = NestedCall(
             number=number,
@@ -158,10 +159,10 @@ class HostRecorder:
 
 
 def _versioned(task: TaskTemplate[..., Any]) -> TaskSettings:
-    """Return settings without code: policies of a cache give its version here."""
+    """Return settings with a version of the cache: it is made from the code here."""
     settings = task.settings
     cache = settings.cache
-    if cache.policies is None or not cache.is_enabled():
+    if cache.version_override is not None or not cache.is_enabled():
         return settings
     parameters = VersionParameters(func=task.func, image=task.environment.image)
     return settings.with_cache_version(cache.get_version(parameters))

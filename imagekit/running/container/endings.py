@@ -61,7 +61,7 @@ class Ending:
 def error_of(ending: Ending, *, image: str, container: str) -> BaseRuntimeError:
     """Return what to raise for calls that ran in a container, or were to."""
     if ending.died is not None:
-        return _death(ending.died, ending.tail, container)
+        return death(ending.died, ending.tail, container)
     said = ending.tail.lower()
     if not ending.engine or (not ending.frames and _has(said, _NO_ENGINE)):
         return RuntimeSystemError(
@@ -77,7 +77,7 @@ def error_of(ending: Ending, *, image: str, container: str) -> BaseRuntimeError:
         )
     return WorkerLostError(
         f"the container {container!r} ended with exit code {ending.code} and said "
-        f"nothing{_quoted(ending.tail)}"
+        f"nothing{quoted(ending.tail)}"
     )
 
 
@@ -117,7 +117,8 @@ def killed_for(task: str, container: str) -> BaseException:
     )
 
 
-def _death(died: Died, tail: str, container: str) -> BaseRuntimeError:
+def death(died: Died, tail: str, container: str) -> BaseRuntimeError:
+    """Return what to raise where a supervisor has told how its worker ended."""
     killed = died.signal == signal.SIGKILL
     if killed and died.out_of_memory:
         peak = "" if died.peak is None else f", its peak was {_size(died.peak)}"
@@ -139,12 +140,12 @@ def _death(died: Died, tail: str, container: str) -> BaseRuntimeError:
             hint = "shared memory may have been full: ask for Resources(shm=...)"
         return WorkerLostError(
             f"the worker in the container {container!r} crashed with "
-            f"{_signal_name(died.signal)}{_quoted(tail)}",
+            f"{_signal_name(died.signal)}{quoted(tail)}",
             hint=hint,
         )
     return WorkerLostError(
         f"the worker in the container {container!r} ended with exit code {died.code} "
-        f"before the task was done{_quoted(tail)}",
+        f"before the task was done{quoted(tail)}",
         hint="tasks return or raise; they must not call os._exit()",
     )
 
@@ -176,7 +177,7 @@ def _no_start(ending: Ending, said: str, image: str) -> BaseRuntimeError:
         )
     return WorkerLostError(
         f"the worker did not start in the image {image!r}: exit code "
-        f"{ending.code}{_quoted(ending.tail)}"
+        f"{ending.code}{quoted(ending.tail)}"
     )
 
 
@@ -191,7 +192,8 @@ def _last_line(text: str) -> str:
     return told[-1] if told else "it said nothing"
 
 
-def _quoted(tail: str) -> str:
+def quoted(tail: str) -> str:
+    """Return the last lines of *tail* for the end of a message."""
     lines = tail.strip().splitlines()[-_LINES:]
     if not lines:
         return ", and printed nothing"

@@ -12,15 +12,16 @@ from typing import Any
 from imagekit.oci.docker import Docker
 from imagekit.records import replace
 from imagekit.run_events import Json
-from imagekit.running.attempt import Attempt, Placed
+from imagekit.running.attempt import Attempt, Placed, template_of
 from imagekit.running.container.command import ContainerPlan
-from imagekit.running.container.container import Container
+from imagekit.running.container.container import started_container
 from imagekit.running.container.limits import check_device
 from imagekit.running.container.pool import NeverFreeError, PoolLimits
 from imagekit.running.container.pools import POOLS, PoolKey, Pools, engine_of
 from imagekit.running.container.secrets import SecretGifts, secret_gifts
 from imagekit.running.container.slots import Slots
 from imagekit.running.container.task_image import TaskImage
+from imagekit.running.container.worker import Worker
 from imagekit.runtime.messages import PROTOCOL, Setup
 from imagekit.task import TaskTemplate
 from imagekit.task_errors import RuntimeSystemError
@@ -78,7 +79,7 @@ class ContainerExecutor:
 
     async def execute(self, attempt: Attempt, placed: Placed) -> Json:
         """Run the task, and return its encoded output."""
-        image = self._images(attempt.task)
+        image = self._images(template_of(attempt.task))
         if attempt.settings.reusable is None:
             return await self._once(attempt, image, placed)
         try:
@@ -86,6 +87,10 @@ class ContainerExecutor:
         except NeverFreeError:
             pass  # its callers have all places of the pool, and wait for it
         return await self._once(attempt, image, placed)
+
+    def delay(self, attempt: Attempt) -> str | None:  # noqa: ARG002  (the contract's)
+        """Return None: other tasks have what it waits for."""
+        return None
 
     def close(self) -> None:
         """End the containers that are kept warm."""
@@ -114,7 +119,7 @@ class ContainerExecutor:
             placed(got.image, got.name)
             return await got.call(attempt, image.module)
 
-    def _start(self, attempt: Attempt, image: TaskImage, *, token: str) -> Container:
+    def _start(self, attempt: Attempt, image: TaskImage, *, token: str) -> Worker:
         settings = attempt.settings
         gifts = self._gifts(attempt, code=image.code)
         plan = ContainerPlan(
@@ -134,7 +139,7 @@ class ContainerExecutor:
             token=token,
             concurrency=settings.reusable.concurrency if settings.reusable else 1,
         )
-        return Container(
+        return started_container(
             self._docker,
             plan,
             setup,

@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager, suppress
 from imagekit.context import ActionID
 from imagekit.records import dataclass, field
 from imagekit.reuse_policy import ReusePolicy
-from imagekit.running.container.container import Container
 from imagekit.running.container.standstill import WAITS, Waits
+from imagekit.running.container.worker import Worker
 from imagekit.task_errors import RunAbortedError
 
 #: Seconds that containers get for their end when the pool is closed.
@@ -55,7 +55,7 @@ class PoolLimits:
 class _Replica:
     """A container with the number of its calls, and when the last of them ended."""
 
-    container: Container
+    container: Worker
     calls: int = 0
     idle_since: float = 0.0
 
@@ -65,7 +65,7 @@ class _Waiter:
     """A call that wants a container; *start* starts one for it."""
 
     action: ActionID
-    start: Callable[[], Container]
+    start: Callable[[], Worker]
     replica: Future[_Replica] = field(default_factory=Future)
 
 
@@ -94,15 +94,15 @@ class Pool:
         self._janitor: threading.Thread | None = None
 
     @property
-    def containers(self) -> list[Container]:
+    def containers(self) -> list[Worker]:
         """Those that are there now."""
         with self._changed:
             return [replica.container for replica in self._replicas]
 
     @asynccontextmanager
     async def lease(
-        self, action: ActionID, start: Callable[[], Container]
-    ) -> AsyncIterator[Container]:
+        self, action: ActionID, start: Callable[[], Worker]
+    ) -> AsyncIterator[Worker]:
         """Have a place in a container, once there is one.
 
         Args:
@@ -120,9 +120,7 @@ class Pool:
         finally:
             self._put_back(replica, action)
 
-    async def _place(
-        self, action: ActionID, start: Callable[[], Container]
-    ) -> _Replica:
+    async def _place(self, action: ActionID, start: Callable[[], Worker]) -> _Replica:
         waiter = _Waiter(start=start, action=action)
         with self._changed:
             self._waiting.append(waiter)
@@ -140,7 +138,7 @@ class Pool:
             if waits:
                 self._waits.end(self, action)
 
-    def close(self) -> list[Container]:
+    def close(self) -> list[Worker]:
         """Begin to end all containers, and return them; nothing waits any more."""
         with self._changed:
             self._closed = True
@@ -186,7 +184,7 @@ class Pool:
         ]
         return min(free, key=lambda replica: replica.calls, default=None)
 
-    def _started(self, start: Callable[[], Container]) -> _Replica:
+    def _started(self, start: Callable[[], Worker]) -> _Replica:
         if self._closed:
             raise _closed()
         replica = _Replica(container=start())
@@ -271,7 +269,7 @@ def _closed() -> RunAbortedError:
     return RunAbortedError("the pool of containers was closed")
 
 
-def wait_closed(containers: list[Container]) -> None:
+def wait_closed(containers: list[Worker]) -> None:
     """Wait until *containers*, which were told to stop, have ended; kill the rest."""
     deadline = time.monotonic() + _CLOSE
     for container in containers:
@@ -283,6 +281,6 @@ def wait_closed(containers: list[Container]) -> None:
         _wait(container, deadline + _CLOSE - time.monotonic())
 
 
-def _wait(container: Container, seconds: float) -> None:
+def _wait(container: Worker, seconds: float) -> None:
     with suppress(TimeoutError):  # it is killed next, or nothing more can be done
         container.ended.result(max(0.0, seconds))

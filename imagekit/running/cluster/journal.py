@@ -1,0 +1,208 @@
+"""What happens in a call, written to the cluster as it does.
+
+Events go into ConfigMaps, each written once: a few at a time, and the rest with the
+result. What tasks print goes to this process's standard output, which is the pod's log.
+Neither gets the value of a secret.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+
+from imagekit.frames import write_all
+from imagekit.redaction import RedactedStream, Redactor
+from imagekit.run_events import Event, Json, Reported
+from imagekit.running.streaming import cleaned
+from imagekit.runtime.log_marks import end_mark, mark
+from imagekit.runtime.messages import event_json
+from imagekit.values import document_bytes
+
+#: Seconds between two journals: the first, how much longer each wait is, the longest.
+_FIRST, _GROWTH, _LONGEST = 0.5, 1.2, 5.0
+#: Bytes of events in one journal.
+_MOST = 300_000
+_OUTPUT = 1
+
+
+class Journal:
+    """The recorder of one call: :class:`imagekit.run_events.Recorder`.
+
+    Args:
+        write: writes a numbered list of events; may take long, and is called in one
+            thread at a time. If it raises, the events are tried again with the next.
+        first: number of the first journal: earlier pods may have written some.
+        print_to: takes what is printed.
+        dropped: tells of events that are known already.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[int, list[Json]], None],
+        *,
+        first: int = 0,
+        dropped: Callable[[Event], bool] = lambda _event: False,
+        print_to: Printing,
+    ) -> None:
+        self._write = write
+        self._number = first
+        self._dropped = dropped
+        self._printing = print_to
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._events: list[Json] = []
+        self._sizes: list[int] = []
+        self._redactor = Redactor()
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def hide(self, values: Iterable[str]) -> None:
+        """Keep *values* out of what is written from now on."""
+        with self._lock:
+            self._redactor = Redactor(self._redactor.values.union(values))
+            redactor = self._redactor
+        self._printing.hide(redactor)
+
+    def holds_secret(self, document: Json) -> bool:
+        """Return whether a document holds what is kept out."""
+        with self._lock:
+            redactor = self._redactor
+        return bool(redactor.document(document) != document)
+
+    def clean(self, document: Json) -> Json:
+        """Return a document without what is kept out."""
+        with self._lock:
+            redactor = self._redactor
+        return redactor.document(document)
+
+    def record(self, event: Event) -> None:
+        """Have *event* written soon."""
+        if self._dropped(event):
+            return
+        with self._lock:
+            document = event_json(cleaned(event, self._redactor))
+            size = len(document_bytes(document))
+            if size > _MOST and isinstance(event, Reported):
+                text = f"<p>The report has {size} bytes, too many for the cluster.</p>"
+                document, size = event_json(Reported(id=event.id, html=text)), len(text)
+            self._events.append(document)
+            self._sizes.append(size)
+            if self._thread is None and not self._ended.is_set():
+                self._thread = threading.Thread(
+                    target=self._work, name="imagekit journal", daemon=True
+                )
+                self._thread.start()
+
+    def log(self, action: str, data: bytes) -> None:
+        """Print what an action's task has printed."""
+        self._printing.log(action, data)
+
+    def flush(self) -> None:
+        """Write what is there."""
+        with self._writing:
+            while True:
+                with self._lock:
+                    count = self._fitting()
+                    events, number = self._events[:count], self._number
+                if not events:
+                    return
+                self._write(number, events)
+                with self._lock:
+                    del self._events[:count], self._sizes[:count]
+                    self._number += 1
+
+    def close(self) -> tuple[int, list[Json]]:
+        """Return how many journals there are, and the events that are in none.
+
+        Nothing is written any more.
+        """
+        self._ended.set()
+        self._printing.close()
+        while True:
+            with self._writing, self._lock:
+                if self._fitting() == len(self._events):
+                    return self._number, list(self._events)
+            self.flush()
+
+    def _fitting(self) -> int:
+        """Return how many events go into one journal."""
+        total = 0
+        for count, size in enumerate(self._sizes):
+            total += size
+            if total > _MOST and count:
+                return count
+        return len(self._sizes)
+
+    def _work(self) -> None:
+        wait = _FIRST
+        while not self._ended.wait(wait):
+            wait = min(wait * _GROWTH, _LONGEST)
+            try:
+                self.flush()
+            except Exception:  # noqa: BLE001  (tried again, at the latest with the result)
+                wait = _LONGEST
+
+
+class Printing:
+    """Prints to the pod's log, without the values of secrets.
+
+    Args:
+        token: for marks that tell whose output follows; empty if all is of one task.
+    """
+
+    def __init__(self, token: str = "") -> None:
+        self._token = token
+        self._lock = threading.Lock()
+        self._redactor = Redactor()
+        self._streams: dict[str, RedactedStream] = {}
+        self._action = ""
+
+    def hide(self, redactor: Redactor) -> None:
+        """Keep what *redactor* hides out of all that is printed."""
+        with self._lock:
+            self._redactor = redactor
+            for stream in self._streams.values():
+                stream.redactor = redactor
+
+    def log(self, action: str, data: bytes) -> None:
+        """Print what a task has printed."""
+        with self._lock:
+            stream = self._streams.get(action)
+            if stream is None:
+                stream = self._streams[action] = RedactedStream(self._redactor)
+            self._print(action, stream.feed(data))
+
+    def end(self, action: str) -> None:
+        """Print what is kept back of an action: it prints nothing more."""
+        with self._lock:
+            stream = self._streams.pop(action, None)
+            if stream is not None:
+                self._print(action, stream.close())
+            if self._token:
+                _write(end_mark(self._token, action))
+                self._action = ""
+
+    def close(self) -> None:
+        """Print all that is kept back."""
+        for action in list(self._streams):
+            self.end(action)
+
+    def _print(self, action: str, data: bytes) -> None:
+        if not data:
+            return
+        if self._token and action != self._action:
+            _write(mark(self._token, action))
+            self._action = action
+        _write(data)
+
+
+def _write(data: bytes) -> None:
+    write_all(_Log(), data)
+
+
+class _Log:
+    """Standard output, without any buffer."""
+
+    def write(self, data: bytes | memoryview, /) -> int:
+        return os.write(_OUTPUT, data)

@@ -1,0 +1,150 @@
+"""What earlier pods did of a run's own task, so that a new one goes on from there.
+
+The Job of a run makes another pod when one is lost. The attempts that began are noted
+with the call object before they do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+from imagekit.cluster import names
+from imagekit.cluster.api import Cluster
+from imagekit.failures import encode_failure
+from imagekit.records import compared
+from imagekit.run_events import ROOT, AttemptEnded, AttemptStarted, Event, Json, Started
+from imagekit.running.attempts import Tally
+from imagekit.running.cluster.callees import JOB_NAME
+from imagekit.running.cluster.journal import Journal
+from imagekit.running.cluster.parcel_objects import parcel_of
+from imagekit.running.cluster.pod_endings import ending_of
+from imagekit.running.cluster.raw_data import RawData
+from imagekit.runtime.messages import event_of
+from imagekit.task_errors import TaskInterruptedError
+from imagekit.value_blobs import ValueBlobs
+
+_STATE = "attempts.json"
+
+
+class RootHistory:
+    """The history of the root call: :class:`imagekit.running.attempts.History`.
+
+    Args:
+        cluster: where it is kept.
+        call: the call object, as it was when this pod began.
+        pod: name of this pod.
+        blobs: for parts of journals.
+        store: has what of them is large.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        call: Json,
+        *,
+        pod: str,
+        blobs: ValueBlobs,
+        store: RawData | None,
+    ) -> None:
+        self._cluster = cluster
+        self._name = call["metadata"]["name"]
+        self._labels = call["metadata"]["labels"]
+        self._pod = pod
+        self._blobs = blobs
+        self._store = store
+        text = (call.get("data") or {}).get(_STATE)
+        state = json.loads(text) if text else None
+        self._last = None if state is None else Tally(**state["tally"])
+        self._last_pod = "" if state is None else state["pod"]
+        self._journals = self._read_journals() if state is not None else []
+        self._journal: Journal | None = None
+        self._error: Exception | None = None
+
+    @property
+    def journals(self) -> int:
+        """How many journals there are already."""
+        return len(self._journals)
+
+    def is_known(self, event: Event) -> bool:
+        """Return whether an earlier pod has told of *event*."""
+        begun = self._last is not None
+        return begun and isinstance(event, Started) and event.id == ROOT
+
+    def resume(self, journal: Journal) -> None:
+        """Clear up after the pod before this one, and write into *journal*."""
+        self._journal = journal
+        if self._last is None:
+            return
+        # What it had called, nobody waits for any more.
+        for job in self._cluster.list(
+            "Job", names.selector(caller=self._name), metadata=True
+        ):
+            self._cluster.delete("Job", job["metadata"]["name"])
+        self._error = self._ending()
+        if self._has_started(self._last.number):
+            journal.record(
+                AttemptEnded(
+                    id=ROOT,
+                    number=self._last.number,
+                    time=time.time(),
+                    status="failed",
+                    error=encode_failure(self._error),
+                )
+            )
+
+    def before(self, action: str) -> tuple[Tally, Exception | None]:
+        """Return the attempt that was on last, and how it ended."""
+        if action != ROOT or self._last is None:
+            return Tally(), None
+        return self._last, self._error
+
+    async def begin(self, action: str, tally: Tally) -> None:
+        """Take note, for pods to come, that an attempt begins."""
+        if action == ROOT:
+            await asyncio.to_thread(self._begin, tally)
+
+    def _begin(self, tally: Tally) -> None:
+        if self._journal is not None:
+            self._journal.flush()
+        state = {
+            "tally": {name: getattr(tally, name) for name in compared(tally)},
+            "pod": self._pod,
+        }
+        self._cluster.patch(
+            "ConfigMap", self._name, {"data": {_STATE: json.dumps(state)}}
+        )
+
+    def _read_journals(self) -> list[Json]:
+        selector = names.selector(
+            kind=names.JOURNAL_KIND,
+            run=self._labels[names.RUN],
+            action=self._labels[names.ACTION],
+        )
+        return list(self._cluster.list("ConfigMap", selector))
+
+    def _has_started(self, number: int) -> bool:
+        for journal in self._journals:
+            events = parcel_of(journal, self._blobs, self._store)
+            if any(_begins(event_of(event), number) for event in events):
+                return True
+        return False
+
+    def _ending(self) -> Exception:
+        """Return how the pod before this one ended."""
+        found = self._cluster.find("Pod", self._last_pod)
+        if found is not None and (found["metadata"].get("labels") or {}).get(JOB_NAME):
+            return ending_of(found)
+        return TaskInterruptedError(
+            f"the pod {self._last_pod!r} was interrupted: it is gone",
+            hint="tasks of environments with interruptible=True are tried again",
+        )
+
+
+def _begins(event: Event, number: int) -> bool:
+    """Return whether *event* is the begin of an attempt at the run's own task."""
+    return isinstance(event, AttemptStarted) and (event.id, event.number) == (
+        ROOT,
+        number,
+    )
