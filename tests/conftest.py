@@ -15,6 +15,7 @@ import pytest
 from machine import debian_base
 from machine import judges as judge_tools
 from machine.certificates import mutual_tls
+from machine.cluster import Cluster, cluster_folder, start_cluster
 from machine.engine import Engine, start_engine
 from machine.judges import Judges
 from machine.push import push_layout
@@ -25,7 +26,7 @@ from machine.state import UnsupportedMachineError, state_folder
 from imagekit.store import Store
 
 _Made = TypeVar("_Made")
-_Running = TypeVar("_Running", Engine, Registry, RemoteBuildKit)
+_Running = TypeVar("_Running", Engine, Registry, RemoteBuildKit, Cluster)
 
 _CI = os.environ.get("CI", "").lower() in {"1", "true"}
 _HOME = Path.home()
@@ -45,8 +46,9 @@ _KEPT = {
 
 
 def pytest_configure() -> None:
-    """Settle where the state folder is before any test changes the environment."""
+    """Settle where folders are before any test changes the environment."""
     state_folder()
+    cluster_folder()
     # A shell that starts the tests in the background has it ignored, and so would all
     # processes that are to be interrupted.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -120,6 +122,13 @@ def engine() -> Iterator[Engine]:
 def classic_engine() -> Iterator[Engine]:
     """Return an engine with the classic image store."""
     with _machine(lambda: start_engine("classic")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """Return a Kubernetes cluster; its pods can pull from ``registry``."""
+    with _machine(start_cluster) as running:
         yield running
 
 
