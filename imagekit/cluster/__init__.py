@@ -1,0 +1,1 @@
+"""The Kubernetes API: access to it, and the objects that imagekit keeps there."""
