@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias
 
 from imagekit.records import dataclass
 from imagekit.run_events import ROOT, Json, Kind, Status
+
+#: What errors say of where something is defined.
+_DEFINED = re.compile(r"\(defined at (?:[^()]*/)?([^()/]+:\d+)\)")
 
 #: How a run or action is; ``lost``: who ran it died without saying how it ended.
 State: TypeAlias = Status | Literal["running", "lost"]
@@ -227,11 +231,14 @@ def without_places(error: Json) -> Json:
     """Return what an encoded failure says wherever it happened.
 
     That is classes and messages, of its causes and members too: tracebacks and
-    attributes name files, which lie elsewhere in a container.
+    attributes name files, which lie elsewhere in a container. Of the file where
+    something is defined, the name counts.
     """
     if not isinstance(error, dict):
         return error
     kept = {key: error[key] for key in ("class", "message", "notes") if key in error}
+    if isinstance(kept.get("message"), str):
+        kept["message"] = _DEFINED.sub(r"(defined at \1)", kept["message"])
     if "cause" in error:
         kept["cause"] = without_places(error["cause"])
     if isinstance(error.get("members"), list):

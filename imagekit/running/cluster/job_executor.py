@@ -23,7 +23,6 @@ from imagekit.running.cluster.callees import (
 )
 from imagekit.running.cluster.pod_endings import (
     ending_of,
-    image_of,
     is_over,
     phase_of,
     trouble_of,
@@ -144,7 +143,9 @@ class JobExecutor:
             news = await follow.next()
             match news:
                 case ResultSeen(result=found):
-                    return await self._request(lambda: self._objects.read(found))
+                    result = await self._request(lambda: self._objects.read(found))
+                    follow.begin(result.pod)
+                    return result
                 case PodSeen(pod=pod) if follow.is_replaced(pod):
                     return await self._last(follow)
                 case PodSeen(pod=pod):
@@ -167,6 +168,7 @@ class JobExecutor:
         name = follow.name
         result = await self._request(lambda: self._objects.result(name))
         if result is not None:
+            follow.begin(result.pod)
             return result
         pod = follow.pod
         tail = await self._request(lambda: self._objects.tail(pod))
@@ -265,9 +267,14 @@ class _Following:
     def see(self, pod: Json) -> None:
         """Take note of how the pod is."""
         self.pod = pod
-        if not self.running and phase_of(pod) != "Pending":
+        if phase_of(pod) != "Pending":
+            self.begin(pod["metadata"]["name"])
+
+    def begin(self, pod: str) -> None:
+        """Take note that the task runs, or ran: its result may be seen before."""
+        if not self.running:
             self.running = True
-            self._placed(image_of(pod), pod["metadata"]["name"])
+            self._placed(self.attempt.task.environment.image, pod)
 
     def lose(self, pod: Json) -> None:
         """Take note that the pod is gone; little may be known of it but its name."""

@@ -55,11 +55,6 @@ def is_going(pod: Json) -> bool:
     return bool(pod["metadata"].get("deletionTimestamp"))
 
 
-def image_of(pod: Json) -> str:
-    """Return the image of the pod's task."""
-    return str(_spec(pod).get("image", ""))
-
-
 def trouble_of(pod: Json) -> Trouble | None:
     """Return what keeps *pod* from running; None if nothing is known to."""
     for status in _statuses(pod):
