@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 import imagekit
 from imagekit import Image, TaskEnvironment
@@ -108,6 +111,155 @@ def test_another_file_in_an_image_is_another_version(project: Path) -> None:
     assert deployed(project)[0] != before[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SERVICE_ACCOUNT", "robot"), ("PULL_SECRETS", "login"), ("REGISTRY", "other.io")],
+)
+def test_what_changes_pods_is_another_version(
+    project: Path, name: str, value: str
+) -> None:
+    before = deployed(project)
+
+    assert deployed(project, **{f"IMAGEKIT_{name}": value})[0] != before[0]
+    # Where they are is no part of what they are.
+    assert deployed(project, IMAGEKIT_NAMESPACE="elsewhere") == before
+
+
+def test_a_dry_run_touches_nothing(project: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    program = """
+import os, socket, subprocess, sys
+def refuse(*args, **kwargs): raise AssertionError("a dry run touched the world")
+socket.socket.connect = refuse
+socket.getaddrinfo = refuse
+subprocess.Popen.__init__ = refuse
+def watch(event, args):
+    # A write: a way to open that may change a file, or another change of a folder.
+    if event == "open" and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+        refuse()
+    if event in ("os.mkdir", "os.rename", "os.remove", "os.link", "os.symlink"):
+        refuse()
+sys.dont_write_bytecode = True
+sys.addaudithook(watch)
+from imagekit.cli import main
+sys.exit(main(["deploy", "module.py", "--dry-run"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=project,
+        env={**os.environ, "HOME": str(home), "KUBECONFIG": "/nowhere"},
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    found = list(yaml.safe_load_all(done.stdout))
+    assert [item["kind"] for item in found] == [
+        *("ConfigMap", "PodTemplate") * 2,
+        *("ConfigMap",) * 2,
+    ]
+    assert not list(home.iterdir())
+
+
+def test_manifests_name_images_by_tags_that_are_not_pinned(project: Path) -> None:
+    found = cli(project, "deploy", "module.py", "--dry-run", "--json")
+
+    (deployment,) = found["deployments"]
+    assert deployment["version"] == deployed(project)[0]
+    assert set(deployment["images"]) == {"env", "base"}
+    for item in found["manifests"]:
+        assert item["metadata"]["annotations"]["imagekit/unpinned"] == "true"
+        for container in item.get("template", {}).get("spec", {}).get("containers", ()):
+            assert container["image"] in deployment["images"].values()
+
+
+def test_defaults_go_along_where_they_can(project: Path) -> None:
+    module = project / "module.py"
+    text = module.read_text()
+    text = text.replace("number: int", "number: int = 3, at: Path = Path('x')")
+    module.write_text(f"from pathlib import Path\n{text}")
+
+    found = cli(project, "deploy", "module.py", "--dry-run", "--json")
+
+    documents = [
+        json.loads(item["data"]["document.json"])
+        for item in found["manifests"]
+        if "document.json" in item.get("data", {})
+    ]
+    (task,) = next(item for item in documents if item["name"] == "base")["tasks"]
+    assert task["defaults"]["number"] == 3
+    assert task["origin"].startswith("module.py:")
+    assert (task["module"], task["called"]) == ("module", "module")
+
+
+def test_no_value_of_a_secret_is_in_a_manifest(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", "value-of-the-secret")
+    module = project / "module.py"
+    module.write_text(
+        module.read_text().replace(
+            "depends_on=[base],",
+            'depends_on=[base], secrets=[imagekit.Secret("TOKEN", as_env_var="TOKEN")],',
+        )
+    )
+
+    found = cli(project, "deploy", "module.py", "--dry-run", "--json")
+
+    assert "TOKEN" in json.dumps(found)
+    assert "value-of-the-secret" not in json.dumps(found)
+
+
+def test_the_namespace_is_in_manifests_if_it_was_named(project: Path) -> None:
+    words = ("deploy", "module.py", "--dry-run", "--json")
+
+    def namespaces(**environ: str) -> set[str | None]:
+        found = cli(project, *words, **environ)
+        return {item["metadata"].get("namespace") for item in found["manifests"]}
+
+    assert namespaces() == {None}
+    assert namespaces(IMAGEKIT_NAMESPACE="team") == {"team"}
+
+
+def test_environments_are_chosen_by_name(project: Path) -> None:
+    words = ("deploy", "module.py", "--dry-run", "--json")
+
+    def roots(*names: str) -> list[str]:
+        found = cli(project, *words, *names)
+        return [item["name"] for item in found["deployments"]]
+
+    assert roots() == ["env"]
+    assert roots("base") == ["base"]
+    assert roots("base", "env") == ["base", "env"]
+    done = subprocess.run(
+        [sys.executable, "-m", "imagekit", "deploy", "module.py", "bas", "--dry-run"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=project,
+    )
+    assert done.returncode == 1
+    assert "no environment 'bas'" in done.stderr
+    assert "'base'" in done.stderr
+
+
+def cli(folder: Path, *words: str, **environ: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "imagekit", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        env={**os.environ, **environ},
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
 def test_no_code_needs_a_version() -> None:
     env = TaskEnvironment("alone", image="ghcr.io/x/y:1")
 
@@ -137,10 +289,21 @@ def test_what_is_no_environment_is_refused() -> None:
         imagekit.deploy(dryrun=True)
 
 
-def test_a_deploy_without_a_cluster_says_so() -> None:
+def test_a_deploy_without_a_registry_says_so() -> None:
     env = TaskEnvironment("alone", image="ghcr.io/x/y:1")
 
-    with pytest.raises(InitializationError, match="no cluster"):
+    with pytest.raises(InitializationError, match=r"no registry.*'alone'"):
         imagekit.deploy(env)
     with pytest.raises(InitializationError):
         asyncio.run(imagekit.deploy.aio(env))
+
+
+def test_a_deploy_without_a_cluster_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    monkeypatch.setenv("IMAGEKIT_REGISTRY", "registry.invalid/x")
+    env = TaskEnvironment("alone", image="ghcr.io/x/y:1")
+
+    with pytest.raises(InitializationError, match="wanted a kubeconfig"):
+        imagekit.deploy(env)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from imagekit.bundle import project_of
@@ -51,13 +52,22 @@ def load_task(file: str, name: str) -> TaskTemplate[..., Any]:
 
 def known_tasks(file: str) -> dict[str, TaskTemplate[..., Any]]:
     """Return the tasks of *file* by full name; its project is the root of the code."""
+    return {task.name: task for task in _tasks(load_project_module(file))}
+
+
+def load_project_module(file: str) -> ModuleType:
+    """Run *file*, and return it as a module; its project is the root of the code.
+
+    Raises:
+        ImageKitError: the file can't be run.
+    """
     module = load_module(file)
     configured = configuration()
     place = loaded_module(module.__name__, module)
     if configured.root_dir is None and place is not None:
         root = project_of(Path(place.import_folder))
         init_from_config(replace(configured, root_dir=root))
-    return {task.name: task for task in _tasks(module)}
+    return module
 
 
 def _tasks(module: Any) -> list[TaskTemplate[..., Any]]:

@@ -157,8 +157,10 @@ def _pin_bases(
         store=world.store,
         need_python=_needs_python(image),
         python=contents.python,
-        # Without files of ours there is nothing that a link could lead astray.
-        need_links=not all(isinstance(layer, Env) for layer in image.layers),
+        # Without files of ours there is nothing that a link could lead astray. The code
+        # of tasks goes below /opt, which is no link, so that it can be put on top of
+        # images whose layers nobody has fetched.
+        need_links=not all(isinstance(i, Env | CodeBundle) for i in image.layers),
         origin=str(base.origin) if base.origin else None,
     )
     world.progress(TaskEnded("base", detail=str(found[0].manifest)[:19]))
