@@ -13,9 +13,9 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from imagekit.cluster import names
 from imagekit.cluster.api import Cluster
@@ -26,6 +26,7 @@ from imagekit.cluster.documents import (
     RunDocument,
 )
 from imagekit.cluster.in_pod import PodApi
+from imagekit.cluster.jobs import data_location
 from imagekit.digest import Digest
 from imagekit.failures import encode_failure
 from imagekit.records import replace
@@ -35,6 +36,7 @@ from imagekit.running.cluster.call_objects import CallObjects
 from imagekit.running.cluster.callees import Callees
 from imagekit.running.cluster.cluster_results import ClusterResults
 from imagekit.running.cluster.deployed import Deployed
+from imagekit.running.cluster.earlier_results import EarlierResults, Recovering
 from imagekit.running.cluster.job_executor import JobExecutor
 from imagekit.running.cluster.journal import Journal, Printing
 from imagekit.running.cluster.parcel_objects import parcel_object, parcel_of
@@ -50,6 +52,8 @@ from imagekit.values import blob_digests
 #: Names the call object that this pod is for.
 CALL_VARIABLE = "IMAGEKIT_CALL"
 POD_VARIABLE = "IMAGEKIT_POD_NAME"
+#: Seconds for which an API server may be away until a result is lost.
+_RESULT_PATIENCE = 900.0
 #: Exit code of a pod that was told to end before there was a result.
 _INTERRUPTED = 143
 
@@ -59,13 +63,16 @@ def main() -> NoReturn:
     api = PodApi()
     with tempfile.TemporaryDirectory(prefix="imagekit-") as folder:
         blobs = ValueBlobs(os.path.join(folder, "blobs"))
-        code = asyncio.run(_run(Cluster(api), os.environ[CALL_VARIABLE], blobs))
+        lasting = Cluster(PodApi(patience=_RESULT_PATIENCE))
+        code = asyncio.run(
+            _run(Cluster(api), lasting, os.environ[CALL_VARIABLE], blobs)
+        )
     sys.stdout.flush()
     # What imagekit's threads wait for does not matter any more.
     os._exit(code)
 
 
-async def _run(cluster: Cluster, name: str, blobs: ValueBlobs) -> int:
+async def _run(cluster: Cluster, lasting: Cluster, name: str, blobs: ValueBlobs) -> int:
     """Run a call, unless that was done; return this process's exit code."""
     running = asyncio.current_task()
     assert running is not None
@@ -73,7 +80,7 @@ async def _run(cluster: Cluster, name: str, blobs: ValueBlobs) -> int:
     try:
         if await asyncio.to_thread(cluster.find, "ConfigMap", names.result_name(name)):
             return 0  # an earlier pod was lost after it had written it
-        call = await asyncio.to_thread(_CallHere, cluster, name, blobs)
+        call = await asyncio.to_thread(_CallHere, cluster, lasting, name, blobs)
         await call.run()
     except asyncio.CancelledError:
         return _INTERRUPTED
@@ -81,10 +88,20 @@ async def _run(cluster: Cluster, name: str, blobs: ValueBlobs) -> int:
 
 
 class _CallHere:
-    """A call that runs in this pod."""
+    """A call that runs in this pod.
 
-    def __init__(self, cluster: Cluster, name: str, blobs: ValueBlobs) -> None:
+    Args:
+        cluster: where it is.
+        lasting: likewise, with the patience that a result is worth.
+        name: of the call object.
+        blobs: the large parts of inputs and outputs.
+    """
+
+    def __init__(
+        self, cluster: Cluster, lasting: Cluster, name: str, blobs: ValueBlobs
+    ) -> None:
         self._cluster = cluster
+        self._lasting = lasting
         self._name = name
         self._blobs = blobs
         self._pod = os.environ.get(POD_VARIABLE, "")
@@ -127,7 +144,7 @@ class _CallHere:
             raise
         except BaseException as raised:  # noqa: BLE001  (it is handed on)
             error = raised
-        await asyncio.to_thread(self._write_result, output, error)
+        await _whatever_comes(asyncio.to_thread(self._write_result, output, error))
         await jobs.settled()
         jobs.close()
 
@@ -149,7 +166,17 @@ class _CallHere:
             )
             return await here.execute(attempt, _unplaced)
         await asyncio.to_thread(self._history.resume, self._journal)
-        controller = self._controller(_Split(call.action, here, jobs))
+        earlier = EarlierResults(
+            self._cluster,
+            self._objects(),
+            caller=self._name,
+            lost=self._history.lost,
+            blobs=self._blobs,
+            store=self._store,
+        )
+        controller = self._controller(
+            _Split(call.action, here, Recovering(earlier, jobs))
+        )
         return await controller.call_encoded(
             EncodedCall(
                 task=call.task,
@@ -182,7 +209,11 @@ class _CallHere:
         )
 
     def _jobs(self) -> JobExecutor:
-        objects = CallObjects(
+        callees = Callees(self._cluster.api, self._name)
+        return JobExecutor(self._objects(), callees, most=self._facts.most)
+
+    def _objects(self) -> CallObjects:
+        return CallObjects(
             self._cluster,
             self._facts,
             caller=self._name,
@@ -191,8 +222,6 @@ class _CallHere:
             blobs=self._blobs,
             store=self._store,
         )
-        callees = Callees(self._cluster.api, self._name)
-        return JobExecutor(objects, callees, most=self._facts.most)
 
     def _run_facts(self) -> RunFacts:
         run = self._facts
@@ -203,7 +232,7 @@ class _CallHere:
             project=run.project,
             domain=run.domain,
             org=run.org,
-            raw_data_path=run.raw_data_path,
+            raw_data_path=data_location(run.raw_data_path),
             env_vars=run.env_vars,
             labels=run.labels,
             annotations=run.annotations,
@@ -250,7 +279,7 @@ class _CallHere:
         )
         with suppress(AlreadyExistsError):
             # An earlier pod of this call wrote it, and was lost before it knew.
-            self._cluster.create(found)
+            self._lasting.create(found)
 
     def _parcel(
         self, name: str, document: Json, digests: Iterable[Digest], kind: str
@@ -278,7 +307,7 @@ _PASSED_ON = frozenset(
 class _Split:
     """Runs the attempts at this pod's own call here, and all others in Jobs."""
 
-    def __init__(self, action: str, here: PodExecutor, jobs: JobExecutor) -> None:
+    def __init__(self, action: str, here: Executor, jobs: Executor) -> None:
         self._action = action
         self._here = here
         self._jobs = jobs
@@ -303,6 +332,15 @@ class _Split:
     def _of(self, attempt: Attempt) -> Executor:
         own = attempt.context.action.name == self._action
         return self._here if own else self._jobs
+
+
+async def _whatever_comes(work: Coroutine[Any, Any, None]) -> None:
+    """Wait until *work* is done, also where this pod is told to end meanwhile."""
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({task})
+    task.result()
 
 
 def _unplaced(image: str | None = None, place: str | None = None) -> None:

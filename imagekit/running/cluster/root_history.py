@@ -61,11 +61,19 @@ class RootHistory:
         self._journals = self._read_journals() if state is not None else []
         self._journal: Journal | None = None
         self._error: Exception | None = None
+        self._lost: tuple[int, ...] = ()
+        if state is not None:
+            self._lost = (*state["lost"], state["tally"]["number"])
 
     @property
     def journals(self) -> int:
         """How many journals there are already."""
         return len(self._journals)
+
+    @property
+    def lost(self) -> tuple[int, ...]:
+        """The attempts whose pods were lost, up to the one before this pod's first."""
+        return self._lost
 
     def is_known(self, event: Event) -> bool:
         """Return whether an earlier pod has told of *event*."""
@@ -108,7 +116,11 @@ class RootHistory:
     def _begin(self, tally: Tally) -> None:
         if self._journal is not None:
             self._journal.flush()
+        if self._last is None or tally.number > self._last.number + 1:
+            # The attempt before it failed in this pod: a retry begins from nothing.
+            self._lost = ()
         state = {
+            "lost": self._lost,
             "tally": {name: getattr(tally, name) for name in compared(tally)},
             "pod": self._pod,
         }
