@@ -34,6 +34,13 @@ __all__ = ["RemoteTraceback", "decode_failure", "encode_failure", "failure_text"
 _VALUE = 1 << 16
 #: How far causes of causes are followed, and groups in groups.
 _DEPTH = 50
+#: Modules of imagekit that define errors.
+_OURS = (
+    "imagekit.errors",
+    "imagekit.task_errors",
+    "imagekit.interface",
+    "imagekit.cluster.api_errors",
+)
 #: Attribute of an exception that holds the document it was made of.
 _KEPT = "__imagekit_failure__"
 
@@ -247,7 +254,7 @@ def _class(
 
 def _is_ours(module: str) -> bool:
     """Return whether *module* is one of imagekit's that define errors."""
-    return module in ("imagekit.errors", "imagekit.task_errors", "imagekit.interface")
+    return module in _OURS
 
 
 def _group(

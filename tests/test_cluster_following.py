@@ -108,6 +108,7 @@ class _Objects:
         path: str,
         *,
         query: Mapping[str, str] | None = None,
+        accept: str = "",
         timeout: float | None = None,
         stop: Stop | None = None,
     ) -> Iterator[Iterator[bytes]]:
@@ -247,6 +248,7 @@ class _Printed:
         path: str,
         *,
         query: Mapping[str, str] | None = None,
+        accept: str = "",
         timeout: float | None = None,
         stop: Stop | None = None,
     ) -> Iterator[Iterator[bytes]]:
@@ -288,7 +290,7 @@ _TEXT = st.sampled_from(
 
 
 @st.composite
-def _entries(draw: st.DrawFn) -> list[tuple[int, bytes]]:
+def _entries(draw: Any) -> list[tuple[int, bytes]]:
     """Draw a log whose times go on, but for a little, and may repeat."""
     now = 1_714_557_600 * _SECOND
     entries: list[tuple[int, bytes]] = []

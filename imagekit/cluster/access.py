@@ -45,6 +45,7 @@ class Api(Protocol):
         path: str,
         *,
         query: Mapping[str, str] | None = None,
+        accept: str = JSON,
         timeout: float | None = None,
         stop: Stop | None = None,
     ) -> AbstractContextManager[Iterator[bytes]]:

@@ -36,8 +36,11 @@ ACTION = "imagekit/action"
 CALLER = "imagekit/caller"
 ATTEMPT = "imagekit/attempt"
 POOL = "imagekit/pool"
+#: Who has a call of a pool: see :mod:`imagekit.running.cluster.pool_claims`.
+CLAIM = "imagekit/claim"
 
-_NAME_LENGTH = 63
+#: Characters that names of pods, and values of labels, may have.
+NAME_LENGTH = 63
 _ODD = re.compile(r"[^a-z0-9-]+")
 _LABEL = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
 _HASH = 8
@@ -45,7 +48,7 @@ _HASH = 8
 _SHORT = 12
 
 
-def object_name(*parts: str, length: int = _NAME_LENGTH) -> str:
+def object_name(*parts: str, length: int = NAME_LENGTH) -> str:
     """Return the name of the object that *parts* tell from all others.
 
     It is a DNS label: at most *length* lower-case letters, digits and ``-``. Other
@@ -102,7 +105,7 @@ def call_name(run: str, action: str, attempt: int) -> str:
     """
     tail = action.replace(".", "-")
     # Pods get a suffix of six characters.
-    return object_name("ik", run, tail, str(attempt), length=_NAME_LENGTH - 6)
+    return object_name("ik", run, tail, str(attempt), length=NAME_LENGTH - 6)
 
 
 def result_name(call: str) -> str:
@@ -119,7 +122,7 @@ def label_value(text: str) -> str:
     """Return *text* as the value of a label; other texts have other values."""
     if _LABEL.fullmatch(text):
         return text
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text)[: _NAME_LENGTH - _HASH - 1]
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text)[: NAME_LENGTH - _HASH - 1]
     return f"{plain.strip('._-') or 'x'}-{_digest((text,))}"
 
 

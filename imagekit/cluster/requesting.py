@@ -117,6 +117,7 @@ class HttpApi:
         path: str,
         *,
         query: Mapping[str, str] | None = None,
+        accept: str = JSON,
         timeout: float | None = None,
         stop: Stop | None = None,
     ) -> Iterator[Iterator[bytes]]:
@@ -125,6 +126,7 @@ class HttpApi:
         Args:
             path: from ``/api`` on, quoted.
             query: parameters.
+            accept: what is wanted.
             timeout: seconds without a byte until the connection counts as lost; None
                 waits as long as it stands.
             stop: ends the stream: then the body ends without an error.
@@ -133,7 +135,12 @@ class HttpApi:
             ClusterError: the API refuses, or is not there for too long. The iterator
                 raises BrokenOffError where the body breaks off.
         """
-        request = Request(method="GET", target=_target(path, query), timeout=timeout)
+        request = Request(
+            method="GET",
+            target=_target(path, query),
+            accept=accept,
+            timeout=timeout,
+        )
         stop = stop or Stop()
         with Plug() as plug, stop.ending(plug.pull):
 

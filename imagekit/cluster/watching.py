@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from imagekit.cluster.access import Api, Json
 from imagekit.cluster.api_errors import BrokenOffError, ClusterError, GoneError
-from imagekit.cluster.kinds import path_of
+from imagekit.cluster.kinds import accept_of, path_of
 from imagekit.cluster.listing import PAGE, Selector, pages, selection
 from imagekit.cluster.refusal import refusal
 from imagekit.cluster.retrying import Pauses
@@ -75,6 +75,7 @@ def watch(
     namespace: str | None = None,
     limit: int = PAGE,
     period: int = _PERIOD,
+    metadata: bool = False,
 ) -> Iterator[WatchEvent]:
     """Yield what happens to objects, beginning with those that are there.
 
@@ -87,11 +88,14 @@ def watch(
         namespace: where they are.
         limit: length of the pages of a list.
         period: seconds that one connection is held.
+        metadata: whether their metadata is enough.
 
     Raises:
         ClusterError: the API refuses, or is not there for too long.
     """
-    followed = _Watch(api, kind, selector, fields, namespace, limit, period, stop)
+    followed = _Watch(
+        api, kind, selector, fields, namespace, limit, period, stop, metadata=metadata
+    )
     pauses = Pauses()
     try:
         while not stop.is_set():
@@ -125,6 +129,8 @@ class _Watch:
         limit: int,
         period: int,
         stop: Stop,
+        *,
+        metadata: bool,
     ) -> None:
         self._api = api
         self._kind = kind
@@ -132,6 +138,7 @@ class _Watch:
         self._namespace = namespace or api.namespace
         self._limit, self._period = limit, period
         self._stop = stop
+        self._metadata = metadata
         self._known: dict[str, Json] = {}
         self._version = ""
         self._refused = 0
@@ -147,6 +154,7 @@ class _Watch:
             fields=self._fields,
             namespace=self._namespace,
             limit=self._limit,
+            metadata=self._metadata,
             stop=self._stop,
         ):
             version = page["metadata"]["resourceVersion"]
@@ -181,7 +189,11 @@ class _Watch:
         }
         path = path_of(self._kind, self._namespace)
         with self._api.stream(
-            path, query=query, timeout=self._period + _GRACE, stop=self._stop
+            path,
+            query=query,
+            accept=accept_of(self._kind, metadata=self._metadata),
+            timeout=self._period + _GRACE,
+            stop=self._stop,
         ) as chunks:
             for line in lines(chunks):
                 document = json.loads(line)
