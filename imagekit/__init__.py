@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from imagekit.mapping import map  # noqa: A004  (the reference's name)
     from imagekit.platform import Architecture
     from imagekit.pod_template import PodTemplate
+    from imagekit.attaching import remote_run
     from imagekit.resources import GPU, TPU, Device, Resources
     from imagekit.retry_strategy import RetryStrategy
     from imagekit.reuse_policy import ReusePolicy
@@ -76,6 +77,7 @@ __all__ = [
     "init",
     "init_from_config",
     "map",
+    "remote_run",
     "run",
     "trace",
     "with_runcontext",
@@ -113,6 +115,7 @@ _HOMES = {
     "init": "imagekit.initialization",
     "init_from_config": "imagekit.initialization",
     "map": "imagekit.mapping",
+    "remote_run": "imagekit.attaching",
     "run": "imagekit.run",
     "trace": "imagekit.tracing",
     "with_runcontext": "imagekit.run",

@@ -1,4 +1,4 @@
-"""``run()``: one task, and all that it calls, in this process or in containers."""
+"""``run()``: a task and all that it calls, here, in containers or on a cluster."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from imagekit.context import active
 from imagekit.errors import DefinitionError
 from imagekit.initialization import configuration
 from imagekit.progress import Progress, silent
-from imagekit.records import dataclass, field
-from imagekit.run_events import Status
+from imagekit.records import dataclass
+from imagekit.run_results import DryRun, Run
 from imagekit.task_errors import InitializationError
 
 if TYPE_CHECKING:
-    from imagekit.bundle import Bundle, CopyStyle
-    from imagekit.run_records import RunRecord, RunView
+    from imagekit.bundle import CopyStyle
+    from imagekit.remote.remote_run import RemoteRun
+    from imagekit.run_records import RunRecord
     from imagekit.running.session import Session
     from imagekit.running.streaming import Listener
     from imagekit.task import TaskTemplate
@@ -29,69 +30,9 @@ __all__ = ["DryRun", "Run", "Runner", "run", "with_runcontext"]
 
 Mode: TypeAlias = Literal["local", "container", "remote", "hybrid"]
 
+_PLACES: tuple[PlaceMode, ...] = ("local", "container", "remote")
 #: There in the processes in containers that run tasks.
 _WORKER = "imagekit.runtime.worker"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """A run that is over.
-
-    Attributes:
-        name: names it among all runs.
-        url: the folder where it is recorded.
-        status: how it ended.
-        version: version of the code; empty where no code was sent anywhere.
-    """
-
-    name: str
-    url: str
-    mode: PlaceMode
-    status: Status
-    version: str
-    _outputs: Any = field(default=None, compare=False)
-
-    @property
-    def phase(self) -> Status:
-        """How it ended: *status*, as Flyte calls it."""
-        return self.status
-
-    def outputs(self) -> Any:
-        """Return what the task returned."""
-        return self._outputs
-
-    def wait(self) -> None:
-        """Do nothing: it is over."""
-
-    def done(self) -> bool:
-        """Return True: it is over."""
-        return True
-
-    def details(self) -> RunView:
-        """Return what is recorded of the run."""
-        from imagekit.run_records import RunRecords  # noqa: PLC0415  (only if asked)
-
-        folder = Path(self.url)
-        return RunRecords(folder.parent).open(folder.name)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DryRun:
-    """What a run would do.
-
-    Attributes:
-        task: full name of the task.
-        inputs: its inputs, defaults filled in.
-        images: names of environments to identifiers of their images.
-        code_bundle: the code that would be sent; None where none would.
-    """
-
-    task: str
-    mode: PlaceMode
-    inputs: Mapping[str, Any]
-    images: Mapping[str, str]
-    version: str
-    code_bundle: Bundle | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +44,7 @@ class Runner:
         listener: receives the events of the run.
         begun: is given the record of the run when it begins.
         progress: receives the events of the images that are built for it.
+        detach: whether a run on a cluster is begun, and not followed.
     """
 
     mode: Mode | None = None
@@ -128,6 +70,7 @@ class Runner:
     listener: Listener | None = None
     begun: Callable[[RunRecord], None] | None = None
     progress: Progress = silent
+    detach: bool = False
 
     @property
     def run(self) -> _RunCall:
@@ -141,9 +84,10 @@ class _RunCall:
 
     def __call__(
         self, task: TaskTemplate[..., Any], /, *args: Any, **kwargs: Any
-    ) -> Run | DryRun:
+    ) -> Run | RemoteRun | DryRun:
         """Run *task* with these inputs.
 
+        On a cluster, the run goes on when this returns; ``outputs()`` waits for it.
         Tracebacks have the lines of the user's code, and leave out those that run it;
         ``log_level=logging.DEBUG`` shows all.
 
@@ -160,7 +104,7 @@ class _RunCall:
 
     async def aio(
         self, task: TaskTemplate[..., Any], /, *args: Any, **kwargs: Any
-    ) -> Run | DryRun:
+    ) -> Run | RemoteRun | DryRun:
         """Run *task* with these inputs, without blocking the event loop."""
         _check(task)
         try:
@@ -174,13 +118,15 @@ class _RunCall:
         task: TaskTemplate[..., Any],
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
-    ) -> Run | DryRun:
+    ) -> Run | RemoteRun | DryRun:
         from imagekit.running.session import Session  # noqa: PLC0415  (only to run)
 
         runner = self.runner
         inputs = task.interface.bind(args, kwargs)
         place = place_of(runner.mode)
         _check_here(place)
+        if place == "remote":
+            return await _begin_remote(runner, task, inputs)
         session = Session.of(runner, task, place)
         if runner.dry_run:
             return _dry(session, task, inputs)
@@ -203,9 +149,9 @@ def _check_here(place: PlaceMode) -> None:
             "it starts a run when it is loaded; write that below "
             "if __name__ == '__main__'"
         )
-    if place == "container":
+    if place != "local":
         raise InitializationError(
-            "a task in a container can't start a run in containers",
+            "a task in a container can't start a run in containers or on a cluster",
             hint="call the other task as a function: await other(...)",
         )
 
@@ -217,19 +163,32 @@ def place_of(mode: Mode | None) -> PlaceMode:
         InitializationError: nothing is set up for that.
     """
     wanted = mode or configuration().settings().mode
-    if wanted == "local":
-        return "local"
-    if wanted == "container":
-        return "container"
-    if wanted == "remote":
-        raise InitializationError(
-            "no cluster is set up for mode 'remote'",
-            hint="use mode 'container', which runs tasks in their images here",
-        )
+    for place in _PLACES:
+        if wanted == place:
+            return place
     raise InitializationError(
-        f"wanted the mode 'local' or 'container', found {wanted!r}",
-        hint="'container' runs each task in its image; 'local' in this process",
+        f"wanted the mode 'local', 'container' or 'remote', found {wanted!r}",
+        hint="'container' runs each task in its image; 'local' in this process; "
+        "'remote' on a cluster",
     )
+
+
+async def _begin_remote(
+    runner: Runner, task: TaskTemplate[..., Any], inputs: Mapping[str, object]
+) -> RemoteRun | DryRun:
+    from threading import Event  # noqa: PLC0415  (slow to import)
+
+    from imagekit.remote.beginning import begin  # noqa: PLC0415  (only there)
+    from imagekit.running.background import in_background  # noqa: PLC0415  (likewise)
+
+    given_up = Event()
+    try:
+        return await in_background(
+            lambda: begin(runner, task, inputs, given_up=given_up.is_set),
+            name="imagekit begin",
+        )
+    finally:
+        given_up.set()  # Ctrl-C: what is being built must not be run after that
 
 
 async def _run(

@@ -102,12 +102,15 @@ class RunRecord:
                 stream = self._logs[action] = RedactedStream(self._redactor)
             self._append_log(action, stream.feed(data))
 
-    def finish(self, status: Status, *, error: Json = None) -> None:
+    def finish(
+        self, status: Status, *, error: Json = None, at: float | None = None
+    ) -> None:
         """Record that the run is over; the first end counts.
 
         Args:
             status: how it ended.
             error: an encoded failure, if it is not that of the run's task.
+            at: when it ended, in seconds since the epoch; by default now.
 
         Raises:
             RuntimeSystemError: it can't be written.
@@ -122,7 +125,7 @@ class RunRecord:
                 self._append(
                     {
                         "event": FINISHED,
-                        "time": time.time(),
+                        "time": time.time() if at is None else at,
                         "status": status,
                         "error": self._redactor.document(error),
                     }

@@ -27,7 +27,7 @@ from imagekit.nearest import suggestion
 from imagekit.records import dataclass
 from imagekit.redaction import Redactor
 from imagekit.run_record import RunRecord, disk_errors, write_whole
-from imagekit.run_view import LOCK, META, RunView
+from imagekit.run_view import LOCK, META, RunView, is_held
 from imagekit.task_errors import RuntimeSystemError, RuntimeUserError
 
 __all__ = ["RUNS", "RunRecord", "RunRecords", "RunView"]
@@ -58,6 +58,7 @@ class RunRecords:
         labels: tuple[tuple[str, str], ...] = (),
         annotations: tuple[tuple[str, str], ...] = (),
         redactor: Redactor | None = None,
+        started: float | None = None,
     ) -> RunRecord:
         """Return the record of a new run.
 
@@ -69,6 +70,7 @@ class RunRecords:
             labels: what users find it by.
             annotations: what users note of it.
             redactor: what is kept out of the record.
+            started: when it began, in seconds since the epoch; by default now.
 
         Raises:
             DefinitionError: *name* can't be the name of a run.
@@ -89,7 +91,7 @@ class RunRecords:
             "code": version,
             "labels": redactor.document(labels),
             "annotations": redactor.document(annotations),
-            "started": time.time(),
+            "started": time.time() if started is None else started,
         }
         write_whole(folder / META, json.dumps(document, indent=1).encode())
         return record
@@ -143,6 +145,28 @@ class RunRecords:
             (folder / META).unlink()  # from here on it is not there
             shutil.rmtree(folder)
 
+    def discard(self, name: str) -> bool:
+        """Remove what is left of a run of that name; return whether it is gone.
+
+        It stays if a process is recording it. Unlike :meth:`remove`, it is for records
+        that can be made again: one that is damaged or half made is no error.
+
+        Raises:
+            RuntimeSystemError: it can't be removed.
+        """
+        folder = self._folder_of(name)
+        if is_held(folder / LOCK):
+            return False
+        rubbish = self.folder / f".{name}-{os.urandom(_RANDOM_BYTES).hex()}"
+        with disk_errors(folder):
+            try:
+                (folder / META).unlink(missing_ok=True)  # it is not listed any more
+                folder.rename(rubbish)
+            except (FileNotFoundError, NotADirectoryError):
+                return True
+            shutil.rmtree(rubbish)
+        return True
+
     def _folder_of(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
             raise self._unknown(name)
@@ -168,7 +192,7 @@ class RunRecords:
         with disk_errors(self.folder):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         while True:
-            folder = self.folder / (name or self._made_up())
+            folder = self.folder / (name or made_up_name())
             with disk_errors(folder):
                 try:
                     folder.mkdir(mode=0o700)
@@ -181,9 +205,11 @@ class RunRecords:
                     ) from None
                 return folder
 
-    def _made_up(self) -> str:
-        now = time.strftime("%Y%m%d-%H%M%S")
-        return f"r{now}-{os.urandom(_RANDOM_BYTES).hex()}"
+
+def made_up_name() -> str:
+    """Return a name for a run that no other has."""
+    now = time.strftime("%Y%m%d-%H%M%S")
+    return f"r{now}-{os.urandom(_RANDOM_BYTES).hex()}"
 
 
 def _unreadable(place: Path, error: OSError) -> RuntimeSystemError:

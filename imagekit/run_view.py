@@ -62,7 +62,7 @@ class RunView:
         """
         meta = _meta(folder)
         # In this order: a run that ends in between is not taken for lost.
-        held = _is_held(folder / LOCK)
+        held = is_held(folder / LOCK)
         events = _events(folder / EVENTS)
         end = next((item for item in events if item["event"] == FINISHED), None)
         state: State = end["status"] if end else "running" if held else "lost"
@@ -204,7 +204,7 @@ def _damaged(path: Path) -> ImageKitError:
     )
 
 
-def _is_held(path: Path) -> bool:
+def is_held(path: Path) -> bool:
     """Return whether a process holds the lock; the kernel drops it if it dies."""
     try:
         file = path.open("rb")

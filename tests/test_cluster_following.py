@@ -70,6 +70,9 @@ class _Objects:
         self._shown: tuple[int, dict[str, Any]] = (0, {})
         self.there: dict[str, Any] = {}
 
+    def patient(self, *_arguments: Any, **_options: Any) -> Any:
+        return self
+
     def close(self) -> None:
         pass
 
@@ -229,6 +232,9 @@ class _Printed:
     ) -> None:
         self._entries = entries
         self._connections = list(connections)
+
+    def patient(self, *_arguments: Any, **_options: Any) -> Any:
+        return self
 
     def close(self) -> None:
         pass

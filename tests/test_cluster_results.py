@@ -58,6 +58,9 @@ class FaultyApi:
     def stream(self, path: str, **options: Any) -> Any:
         return self.api.stream(path, **options)
 
+    def patient(self, *_arguments: Any, **_options: Any) -> Any:
+        return self  # its faults last as long as they last
+
     def close(self) -> None:
         self.api.close()
 

@@ -1,4 +1,8 @@
-"""Run a task of a file: in this process, or in containers made from its images."""
+"""Run a task: in this process, in containers made from its images, or on Kubernetes.
+
+A run on Kubernetes goes on whatever becomes of this command: Ctrl-C only ends that it
+is followed.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +17,16 @@ from imagekit.cli.usage import Parser, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from imagekit.errors import ImageKitError
     from imagekit.run import Runner
-    from imagekit.run_events import Event
     from imagekit.run_records import RunRecord
     from imagekit.task import TaskTemplate
-    from imagekit.task_errors import RuntimeUserError
 
 EXAMPLES = """\
 examples:
   imagekit run pipeline.py train --rounds 3            in this process
   imagekit run pipeline.py train --mode container      in the image of its environment
+  imagekit run pipeline.py train --mode remote         on Kubernetes, deployed for it
+  imagekit run --deployed env.train@v7 --rounds 3      as it is deployed, without files
   imagekit run pipeline.py train --help                the inputs of the task
   imagekit run pipeline.py train --items '[1, 2]'      lists and objects as JSON
 """
@@ -36,7 +39,20 @@ def configure(parser: Parser) -> None:
         "task", metavar="TASK", help="name of the task, or ENVIRONMENT.NAME"
     )
     parser.add_argument(
-        "--mode", metavar="MODE", help="local, or container; by default the setting"
+        "--mode",
+        metavar="MODE",
+        help="local, container or remote; by default the setting",
+    )
+    parser.add_argument(
+        "--deployed",
+        metavar="ENVIRONMENT.TASK[@VERSION]",
+        help="a task that is deployed, in place of FILE and TASK; by default of the "
+        "current version",
+    )
+    parser.add_argument(
+        "--detach",
+        action="store_true",
+        help="on Kubernetes: begin the run, print its name, and don't wait",
     )
     parser.add_argument("--name", metavar="NAME", help="name of the run")
     parser.add_argument(
@@ -87,9 +103,12 @@ def parse(parser: Parser, argv: list[str]) -> Namespace:
         UsageError: the command line is wrong.
         ImageKitError: the file can't be run, or has no such task.
     """
-    from imagekit.cli.task_files import load_task  # noqa: PLC0415  (not for --help)
+    from imagekit.cli import run_deployed  # noqa: PLC0415  (not for --help)
+    from imagekit.cli.task_files import load_task  # noqa: PLC0415
     from imagekit.cli.task_options import add_inputs  # noqa: PLC0415
 
+    if run_deployed.is_wanted(argv):
+        return run_deployed.parse(parser, argv)
     wanted = [word for word in argv if word not in ("-h", "--help")]
     if not _has_task(parser, wanted):
         return _without_task(parser, argv)
@@ -127,88 +146,74 @@ def _without_task(parser: Parser, argv: list[str]) -> Namespace:
 
 def run(arguments: Namespace, output: Output) -> int:
     """Run the task, and print what it returns."""
-    from imagekit.cli.task_options import inputs_of  # noqa: PLC0415  (not for --help)
-    from imagekit.errors import ImageKitError  # noqa: PLC0415
+    from imagekit.cli import run_deployed  # noqa: PLC0415  (not for --help)
+    from imagekit.cli.remote_runs import show_json  # noqa: PLC0415
+    from imagekit.cli.task_options import inputs_of  # noqa: PLC0415
 
-    task = arguments.found
     records: list[RunRecord] = []
     runner = _runner(arguments, output, records.append)
+    if arguments.deployed is not None:
+        name = arguments.found.task.name
+        return _run(
+            name,
+            None,
+            lambda: run_deployed.begin(arguments, runner),
+            show_json,
+            records,
+            output,
+            detach=arguments.detach,
+        )
+    task = arguments.found
     inputs = inputs_of(arguments)
     if arguments.dry_run:
         return _outline(runner, task, inputs, output)
+    return _run(
+        task.name,
+        str(task.origin),
+        lambda: runner.run(task, **inputs),
+        _show_result,
+        records,
+        output,
+        detach=arguments.detach,
+    )
+
+
+def _run(
+    task: str,
+    origin: str | None,
+    begin: Callable[[], Any],
+    show: Callable[[Any, Output], None],
+    records: list[RunRecord],
+    output: Output,
+    *,
+    detach: bool,
+) -> int:
+    """Begin a run, wait for it, and show what it returns."""
+    from imagekit.cli.remote_runs import left_alone, waited  # noqa: PLC0415
+    from imagekit.cli.run_failures import reported  # noqa: PLC0415  (not for --help)
+
     # What tasks print in this process is talk; stdout is for the result.
     stdout, sys.stdout = sys.stdout, sys.stderr
     try:
-        done = runner.run(task, **inputs)
-    except ImageKitError as error:
-        _show_run(records, output)
-        _hide_secrets(error, records)
-        raise
-    except (Exception, SystemExit) as error:
-        _show_run(records, output)
-        failure = _failed(task, error, records)
-        _hide_secrets(failure, records)
-        raise failure from error
+        with reported(task, records, output, origin=origin):
+            done = begin()
+            code, result = (0, None) if detach else waited(done, output)
     finally:
         sys.stdout = stdout
-    _show(done, output)
+    if detach:
+        return left_alone(done, output)
+    if code:
+        return code
+    view = done.details()
+    output.document |= view.as_json()
+    show(result, output)
+    output.talk(f"run {view.name} {view.status}; 'imagekit runs {view.name}' shows it")
     return 0
 
 
-def _show_run(records: list[RunRecord], output: Output) -> None:
-    """Show where a run that failed is recorded, if it had begun."""
-    from imagekit.run_records import RunRecords  # noqa: PLC0415  (not for --help)
-
-    for record in records:
-        name = record.name
-        view = RunRecords(record.folder.parent).open(name)
-        output.document |= view.as_json()
-        output.talk(f"run {name} {view.status}; 'imagekit runs {name}' shows it")
-
-
-def _hide_secrets(error: ImageKitError, records: list[RunRecord]) -> None:
-    """Keep what the tasks know out of what is shown of *error*, as of their logs."""
-    for record in records:
-        hide = record.redactor
-        error.message = hide(error.message)
-        error.hint = error.hint and hide(error.hint)
-        notes: list[str] = getattr(error, "__notes__", [])
-        notes[:] = [hide(note) for note in notes]
-
-
-def _failed(
-    task: TaskTemplate[..., Any], error: BaseException, records: list[RunRecord]
-) -> RuntimeUserError:
-    """Return what says that *task* failed, with the user's part of the traceback."""
-    from imagekit.failure_texts import message_text  # noqa: PLC0415  (not for --help)
-    from imagekit.failures import encode_failure, failure_text  # noqa: PLC0415
-    from imagekit.task_errors import RuntimeUserError  # noqa: PLC0415
-
-    text = message_text(error)
-    kind = type(error).__name__
-    failure = RuntimeUserError(
-        f"the task {task.name!r} failed: {kind}: {text}"
-        if text
-        else f"the task {task.name!r} failed: {kind}",
-        hint=f"'imagekit runs {records[0].name} --logs' shows what the tasks printed"
-        if records
-        else None,
-        origin=str(task.origin),
-    )
-    failure.add_note(failure_text(encode_failure(error)))
-    return failure
-
-
-def _show(done: Any, output: Output) -> None:
-    from imagekit.run import Run  # noqa: PLC0415  (not for --help)
-
-    assert isinstance(done, Run)
-    view = done.details()
-    output.document |= view.as_json()
-    result = done.outputs()
+def _show_result(result: Any, output: Output) -> None:
     if result is not None:
         output.line(result if isinstance(result, str) else repr(result))
-    output.talk(f"run {done.name} {done.status}; 'imagekit runs {done.name}' shows it")
 
 
 def _outline(
@@ -244,10 +249,11 @@ def _runner(
     arguments: Namespace, output: Output, begun: Callable[[RunRecord], None]
 ) -> Runner:
     from imagekit.records import replace  # noqa: PLC0415  (not for --help)
-    from imagekit.run import with_runcontext  # noqa: PLC0415
+    from imagekit.run import place_of, with_runcontext  # noqa: PLC0415
 
+    mode: Any = "remote" if arguments.deployed is not None else arguments.mode
     runner = with_runcontext(
-        mode=arguments.mode,
+        mode=mode,
         name=arguments.name,
         version=arguments.version,
         copy_style=arguments.copy_style,
@@ -258,6 +264,10 @@ def _runner(
         dry_run=arguments.dry_run,
         interactive_mode=False,
     )
+    if arguments.detach:
+        if place_of(mode) != "remote":
+            raise UsageError("--detach is for runs on Kubernetes: --mode remote")
+        runner = replace(runner, detach=True)
     if not (output.quiet or output.as_json):
         from imagekit.cli.lines import Lines  # noqa: PLC0415
 
@@ -266,28 +276,9 @@ def _runner(
     if output.quiet or not arguments.follow:
         silent = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (until the end)
         return replace(runner, stream=silent, begun=begun)
-    return replace(runner, listener=_Follower(output), begun=begun)
+    from imagekit.cli.run_following import EventLines  # noqa: PLC0415
 
-
-class _Follower:
-    """Says what begins and ends."""
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
-        self._names: dict[str, str] = {}
-
-    def __call__(self, event: Event) -> None:
-        from imagekit.run_events import AttemptStarted, Ended, Started  # noqa: PLC0415
-
-        if isinstance(event, Started):
-            self._names[event.id] = event.name
-            self._output.talk(f"{event.id} {event.name} started")
-        elif isinstance(event, AttemptStarted) and event.number > 1:
-            name = self._names.get(event.id, "")
-            self._output.talk(f"{event.id} {name} attempt {event.number}")
-        elif isinstance(event, Ended):
-            name = self._names.get(event.id, "")
-            self._output.talk(f"{event.id} {name} {event.status}")
+    return replace(runner, listener=EventLines(output), begun=begun)
 
 
 def _pairs(option: str, texts: list[str]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Show past runs of tasks, or one of them with all that it called.
 
-A run is shown as lost if the process that ran it died without saying how it ended.
+A run is shown as lost if the process that ran it died without saying how it ended, or
+stopped to follow it on Kubernetes: 'imagekit runs attach NAME' follows it again.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ examples:
   imagekit runs --limit 5
   imagekit runs r20250611-142530-3f9a61
   imagekit runs r20250611-142530-3f9a61 --logs a0.2
+  imagekit runs --remote                            those on Kubernetes
+  imagekit runs attach r20250611-142530-3f9a61      follow one of them
 """
 
 _ALL = ""
@@ -38,12 +41,11 @@ _WIDTH = 200
 def configure(parser: Parser) -> None:
     """Add the command's options."""
     parser.add_argument("name", metavar="NAME", nargs="?", help="the run to show")
+    add_logs(parser)
     parser.add_argument(
-        "--logs",
-        metavar="ACTION",
-        nargs="?",
-        const=_ALL,
-        help="print what the run's tasks printed, or only that of one action",
+        "--remote",
+        action="store_true",
+        help="list the runs on Kubernetes, whoever began them",
     )
     parser.add_argument(
         "--limit",
@@ -54,11 +56,19 @@ def configure(parser: Parser) -> None:
     )
 
 
+def add_logs(parser: Parser) -> None:
+    """Add the option that prints logs."""
+    parser.add_argument(
+        "--logs",
+        metavar="ACTION",
+        nargs="?",
+        const=_ALL,
+        help="print what the run's tasks printed, or only that of one action",
+    )
+
+
 def run(arguments: Namespace, output: Output) -> int:
     """Print runs, a run, or its logs."""
-    from imagekit.run_records import RUNS, RunRecords  # noqa: PLC0415  (not for --help)
-    from imagekit.settings import load_settings  # noqa: PLC0415
-
     if arguments.limit < 1:
         raise UsageError(f"--limit wants a number from 1, found {arguments.limit}")
     if arguments.logs is not None and arguments.name is None:
@@ -66,18 +76,32 @@ def run(arguments: Namespace, output: Output) -> int:
             "--logs wants the name of a run",
             hint="write it first: imagekit runs NAME --logs",
         )
-    records = RunRecords(load_settings().record_dir / RUNS)
-    if arguments.name is None:
-        _list(records, arguments.limit, output)
+    if arguments.remote:
+        _list_remote(arguments, output)
         return 0
-    view = records.open(arguments.name)
-    if arguments.logs is None:
-        output.document |= view.as_json()
-        for line in _lines(view):
-            output.line(line)
+    if arguments.name is None:
+        _list(_records(), arguments.limit, output)
     else:
-        _print_logs(view, arguments.logs, output)
+        show(arguments.name, arguments.logs, output)
     return 0
+
+
+def show(name: str, logs: str | None, output: Output) -> None:
+    """Print a run, or what its tasks printed: all of it if *logs* is empty."""
+    view = _records().open(name)
+    if logs is not None:
+        _print_logs(view, logs, output)
+        return
+    output.document |= view.as_json()
+    for line in _lines(view):
+        output.line(line)
+
+
+def _records() -> RunRecords:
+    from imagekit.run_records import RUNS, RunRecords  # noqa: PLC0415  (not for --help)
+    from imagekit.settings import load_settings  # noqa: PLC0415
+
+    return RunRecords(load_settings().record_dir / RUNS)
 
 
 def _list(records: RunRecords, limit: int, output: Output) -> None:
@@ -113,6 +137,41 @@ def _list(records: RunRecords, limit: int, output: Output) -> None:
         output.talk(f"{len(names) - limit} more; --limit shows more of them")
     if not names:
         output.talk(f"no runs in {str(records.folder)!r}")
+
+
+def _list_remote(arguments: Namespace, output: Output) -> None:
+    from imagekit.cluster.client import client_cluster  # noqa: PLC0415  (not for --help)
+    from imagekit.initialization import configuration  # noqa: PLC0415
+    from imagekit.remote.listing import list_runs  # noqa: PLC0415
+
+    if arguments.name is not None:
+        raise UsageError(
+            "--remote lists runs, and wants no name",
+            hint=f"imagekit runs attach {arguments.name}",
+        )
+    configured = configuration()
+    cluster = client_cluster(configured.settings(), configured)
+    found, more = list_runs(cluster, limit=arguments.limit)
+    output.document |= {
+        "namespace": cluster.namespace,
+        "runs": [run.as_json() for run in found],
+    }
+    rows: list[tuple[str, ...]] = [
+        (
+            run.name,
+            run.status,
+            "" if run.started is None else _time(run.started),
+            run.task,
+            run.version,
+        )
+        for run in found
+    ]
+    for line in _table(rows):
+        output.line(line)
+    if more:
+        output.talk(f"{more} more; --limit shows more of them")
+    if not found:
+        output.talk(f"no runs in the namespace {cluster.namespace!r}")
 
 
 def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:

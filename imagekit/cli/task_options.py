@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from argparse import SUPPRESS, ArgumentTypeError, BooleanOptionalAction, Namespace
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from imagekit.cli.option_values import plain, read, type_text
 from imagekit.cli.usage import Parser
 from imagekit.errors import ImageKitError
 
 if TYPE_CHECKING:
-    from imagekit.interface import Interface, Parameter
+    from imagekit.interface import Parameter
 
 #: Keeps inputs apart from options of the command of the same name.
 _PREFIX = "input:"
@@ -19,7 +19,15 @@ _PREFIX = "input:"
 _WIDTH = 60
 
 
-def add_inputs(parser: Parser, interface: Interface) -> None:
+class Inputs(Protocol):
+    """What has inputs: an interface, or what is known of one."""
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The inputs, in order."""
+
+
+def add_inputs(parser: Parser, interface: Inputs) -> None:
     """Add an option for each parameter of a task."""
     taken = {name for action in parser._actions for name in action.option_strings}  # noqa: SLF001  (argparse has no other way to ask)
     group = parser.add_argument_group("inputs of the task")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeAlias
 
@@ -54,6 +54,16 @@ class Api(Protocol):
         Raises:
             ClusterError: the API refuses, or is not there for too long. The iterator
                 raises BrokenOffError where the body breaks off.
+        """
+
+    def patient(
+        self, seconds: float, waiting: Callable[[str], None] | None = None
+    ) -> Api:
+        """Return the same access, which goes on for longer when nothing answers.
+
+        Args:
+            seconds: how long, after the first fault of a request.
+            waiting: is told why requests wait.
         """
 
     def close(self) -> None:

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 #: Where Kubernetes puts what a pod needs to reach the API.
 FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"
-#: An API server that is down for 20 s must not be noticed.
-PATIENCE = 60.0
+#: An API server that is down for 20 s must not be noticed, nor one that is replaced by
+#: its next release: what runs meanwhile would be lost.
+PATIENCE = 300.0
 _HOST, _PORT = "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"
 _HINT = "the pod has to be run by Kubernetes, with automountServiceAccountToken: true"
 

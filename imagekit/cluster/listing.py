@@ -11,7 +11,8 @@ from imagekit.cluster.stopping import Stop
 
 #: Labels that objects have to have, or a label selector as a text.
 Selector: TypeAlias = str | Mapping[str, str]
-PAGE = 500
+#: All objects of a page are in memory at once, and each may have a megabyte.
+PAGE = 50
 
 
 def pages(

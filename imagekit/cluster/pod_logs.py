@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator
 from datetime import UTC, datetime
+from threading import Event
 from typing import Literal, TypeAlias
 
 from imagekit.cluster.access import Api, Json
@@ -30,6 +31,8 @@ _SECOND = 1_000_000_000
 _REMEMBERED = 10_000
 #: Seconds between looks at a pod that is not there yet.
 _LONGEST_PAUSE = 1.0
+#: Seconds between looks at a pod whose end somebody will tell.
+_TOLD = 2.0
 
 
 def follow_log(
@@ -40,6 +43,8 @@ def follow_log(
     stop: Stop,
     since: str | None = None,
     namespace: str | None = None,
+    ended: Event | None = None,
+    uid: str | None = None,
 ) -> Iterator[bytes]:
     """Yield what a container prints, as it was printed, until it has ended.
 
@@ -53,11 +58,16 @@ def follow_log(
         stop: ends it, from another thread too.
         since: time from which on, as in ``2024-05-01T10:00:00Z``.
         namespace: where the pod is.
+        ended: is set, from another thread, when the container is known to have ended:
+            so nobody has to ask for that all the time.
+        uid: the pod that is meant, where another may get its name.
 
     Raises:
         ClusterError: the API refuses, or is not there for too long.
     """
-    log = _Log(api, pod, container, namespace or api.namespace, since, stop)
+    log = _Log(
+        api, pod, container, namespace or api.namespace, since, stop, ended, uid=uid
+    )
     try:
         yield from log.followed()
     except ClusterError:
@@ -74,12 +84,17 @@ class _Log:
         namespace: str,
         since: str | None,
         stop: Stop,
+        ended: Event | None,
+        *,
+        uid: str | None,
     ) -> None:
         self._api = api
+        self._uid = uid
         self._path = path_of("Pod", namespace, pod)
         self._container = container
         self._since = since
         self._stop = stop
+        self._ended = ended
         self._given = _Given(_seconds(since) if since is not None else None)
 
     def followed(self) -> Iterator[bytes]:
@@ -93,7 +108,15 @@ class _Log:
                 whole = yield from self._read(pauses, follow=state == "running")
                 if state == "ended" and whole:
                     return
+                if state == "running" and whole and self._ended is not None:
+                    # The log ends with the container, and its status says so later.
+                    self._wait(self._ended)
+                    continue
             self._stop.wait(pauses.seconds())
+
+    def _wait(self, ended: Event) -> None:
+        with self._stop.ending(ended.set):
+            ended.wait(_TOLD)
 
     def _read(self, pauses: Pauses, *, follow: bool) -> Generator[bytes, None, bool]:
         """Yield what is new; return whether that is all that there was."""
@@ -127,9 +150,13 @@ class _Log:
             yield from pieces.rest()
 
     def _state(self) -> _State:
+        if self._ended is not None and self._ended.is_set():
+            return "ended"
         try:
             pod = self._api.request("GET", self._path, stop=self._stop)
         except NotFoundError:
+            return "gone"
+        if self._uid not in (None, pod["metadata"].get("uid")):
             return "gone"
         spec, status = pod["spec"], pod.get("status") or {}
         names = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -24,6 +25,8 @@ from imagekit.cluster.stopping import Stop
 
 _Made = TypeVar("_Made")
 _OK = range(200, 300)
+#: Beyond these, characters of JSON are in the body as they are.
+_ESCAPED = re.compile("[\x7f-\uffff]")
 #: The API server itself gives up after 60 s. A try that is lost costs no more.
 _SECONDS = 30.0
 #: Seconds after a fault in which an API server that starts may not know its users yet.
@@ -159,6 +162,15 @@ class HttpApi:
             finally:
                 answer.close()
 
+    def patient(self, seconds: float, waiting: Waiting | None = None) -> HttpApi:
+        """Return the same access, which goes on for *seconds* after a first fault."""
+        return HttpApi(
+            self._sender,
+            namespace=self.namespace,
+            patience=seconds,
+            waiting=waiting or self._waiting,
+        )
+
     def close(self) -> None:
         """Close idle connections."""
         self._sender.close()
@@ -246,4 +258,11 @@ def _target(path: str, query: Mapping[str, str] | None) -> str:
 
 
 def _encoded(body: Json) -> bytes:
-    return json.dumps(body, separators=(",", ":")).encode("ascii")
+    r"""Return JSON that is the same document as YAML, which is how an apply is read.
+
+    YAML knows ``\u`` with four digits, but no pairs of surrogates, and takes some
+    characters that are not escaped for ends of lines.
+    """
+    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+    escaped = _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return escaped.encode()

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from imagekit.context import ActionID
+
 _END = b"\0"
 #: Longest name of an action, and more.
 _LONGEST = 4096
@@ -23,6 +25,29 @@ def mark(token: str, action: str) -> bytes:
 def end_mark(token: str, action: str) -> bytes:
     """Return what ends the output of *action*; what follows is nobody's."""
     return mark(token, action) + mark(token, "")
+
+
+def owner_of(action: ActionID) -> str:
+    """Return what *action* is called in marks: ids are of one run only."""
+    return f"{action.run_name}/{action.name}"
+
+
+def own_part(token: str, text: str, owner: str) -> str:
+    """Return what *owner* has printed, or nobody, of marked output.
+
+    What stands before the first mark may be anybody's, and is left out.
+
+    Args:
+        token: that of the marks; empty if there are none.
+        text: the end of the output, from anywhere on.
+        owner: an action, as marks have it.
+    """
+    data = text.encode()
+    marked = MarkedOutput(token, "")
+    parts = [*marked.feed(data[max(0, data.find(_start(token))) :])]
+    parts.append((marked.action, marked.close()))
+    kept = b"".join(data or b"" for name, data in parts if name in ("", owner))
+    return kept.decode(errors="replace")
 
 
 def _start(token: str) -> bytes:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from imagekit.context import active
 from imagekit.frames import write_all
-from imagekit.runtime.log_marks import end_mark, mark
+from imagekit.runtime.log_marks import end_mark, mark, owner_of
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -80,7 +80,7 @@ class Output:
         state = active()
         with self._lock:
             if state is not None:
-                self._mark(state.context.action.name)
+                self._mark(owner_of(state.context.action))
             write_all(_Descriptor(), data)
 
     def _mark(self, action: str) -> None:

@@ -19,6 +19,7 @@ from imagekit.run_events import Json
 from imagekit.running.in_process import in_thread
 from imagekit.runtime.channel import Channel
 from imagekit.runtime.host import Answers, HostCaller, HostRecorder
+from imagekit.runtime.log_marks import owner_of
 from imagekit.runtime.memory import memory
 from imagekit.runtime.messages import (
     LOADING,
@@ -173,7 +174,7 @@ class Worker:
         context = context_of(call.context)
         renamed: dict[str, str] = {}
         try:
-            with self._output.of(context.action.name):
+            with self._output.of(owner_of(context.action)):
                 if call.module not in self._modules:
                     await asyncio.to_thread(self._load, call.module)
                 here = self._modules[call.module]

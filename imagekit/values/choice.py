@@ -75,6 +75,15 @@ _SCALARS: dict[Any, Codec] = {
 }
 
 
+def scalar_types() -> dict[str, Any]:
+    """Return the types without parts, by the names that describe them."""
+    found: dict[str, Any] = {}
+    for annotation, codec in _SCALARS.items():
+        if annotation is not None:
+            found.setdefault(codec.label, annotation)
+    return found
+
+
 def _codec(annotation: Any) -> Codec:
     if annotation is Any or annotation is object:
         return AnyCodec(codec_of)

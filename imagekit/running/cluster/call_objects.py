@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from contextlib import suppress
 
 from imagekit.cluster import names
 from imagekit.cluster.api import Cluster
-from imagekit.cluster.api_errors import NotFoundError
+from imagekit.cluster.api_errors import AlreadyExistsError, ConflictError
 from imagekit.cluster.documents import CallDocument, ResultDocument, RunDocument
 from imagekit.cluster.jobs import job_of
 from imagekit.cluster.manifests import owner_reference
@@ -14,6 +16,10 @@ from imagekit.run_events import Json
 from imagekit.running.attempt import Attempt
 from imagekit.running.cluster.deployed import Deployed
 from imagekit.running.cluster.parcel_objects import parcel_object, parcel_of
+from imagekit.running.cluster.pod_endings import Trouble
+from imagekit.running.cluster.pod_events import no_pod, start_trouble
+from imagekit.running.cluster.pool_claims import details, open_labels
+from imagekit.running.cluster.pool_pods import Pool, pool_of
 from imagekit.running.cluster.raw_data import RawData
 from imagekit.value_blobs import ValueBlobs
 from imagekit.values import blob_digests
@@ -32,6 +38,8 @@ class CallObjects:
         deployed: the environments of the run.
         blobs: the large parts of inputs and outputs.
         store: where they are kept if they are very large.
+        parent: the object on the cluster that what is called ends with; None for the
+            Job of what calls.
     """
 
     def __init__(
@@ -44,8 +52,9 @@ class CallObjects:
         deployed: Deployed,
         blobs: ValueBlobs,
         store: RawData | None,
+        parent: Json = None,
     ) -> None:
-        self._cluster = cluster
+        self.cluster = cluster
         self._run = run
         self._caller = caller
         self._owner = owner
@@ -53,7 +62,7 @@ class CallObjects:
         self._blobs = blobs
         self._store = store
         self._lock = threading.Lock()
-        self._parent_job: Json = None
+        self._parent = parent
 
     def name_of(self, attempt: Attempt) -> str:
         """Return the name of the call object of an attempt, and of its Job."""
@@ -66,18 +75,44 @@ class CallObjects:
         Raises:
             ImageKitError: the cluster refuses, or the inputs are too large.
         """
-        context = attempt.context
-        call = CallDocument(
-            run=self._run.name,
-            action=context.action.name,
-            attempt=context.attempt,
-            task=attempt.task.name,
-            settings=attempt.settings.with_cache_version(""),
-            inputs=attempt.inputs,
-            caller=self._caller,
-        )
+        call = self._document(attempt)
         self.create_call(name, call)
-        self.create_job(name, call, owner=self._job_of_caller(), backoff=0)
+        self.create_job(name, call, owner=self._parent_object(), backoff=0)
+
+    def create_pooled(self, name: str, attempt: Attempt, pool: Pool) -> Json:
+        """Make the call object of an attempt that a pod of *pool* is to run.
+
+        Returns:
+            The object.
+
+        Raises:
+            ImageKitError: the cluster refuses, or the inputs are too large.
+        """
+        call = self._document(attempt)
+        found = self._object(
+            name,
+            call,
+            labels={**self._labels(call), **open_labels(pool.name)},
+            owner=self._parent_object(),
+        )
+        found["metadata"]["annotations"] = details(
+            call.action, pool.places, run=self._owner["metadata"]["uid"]
+        )
+        try:
+            return self.cluster.create(found)
+        except AlreadyExistsError as error:
+            if not error.after_fault:
+                raise
+            # It was made, and a pod may have changed it since.
+            return self.cluster.get("ConfigMap", name)
+
+    def pool_of(self, attempt: Attempt) -> Pool:
+        """Return the pool that an attempt is to run in.
+
+        Raises:
+            ImageKitError: no pod can be what the call asks for.
+        """
+        return pool_of(self._deployed, self._run, attempt.task.name, attempt.settings)
 
     def create_call(self, name: str, call: CallDocument) -> None:
         """Make the object of a call.
@@ -85,17 +120,8 @@ class CallObjects:
         Raises:
             ImageKitError: the cluster refuses, or the inputs are too large.
         """
-        found = parcel_object(
-            name,
-            call.to_json(),
-            blob_digests(call.inputs),
-            kind=names.CALL_KIND,
-            labels=self._labels(call),
-            owner=self._owner,
-            blobs=self._blobs,
-            store=self._store,
-        )
-        self._cluster.create(found)
+        found = self._object(name, call, labels=self._labels(call), owner=self._owner)
+        self.cluster.create(found)
 
     def create_job(
         self, name: str, call: CallDocument, *, owner: Json, backoff: int
@@ -126,11 +152,11 @@ class CallObjects:
             service_account=run.service_account,
             raw_data_path=run.raw_data_path,
         )
-        self._cluster.create(job)
+        self.cluster.create(job)
 
     def result(self, call: str) -> ResultDocument | None:
         """Return the result of a call object; None if there is none."""
-        found = self._cluster.find("ConfigMap", names.result_name(call))
+        found = self.cluster.find("ConfigMap", names.result_name(call))
         return None if found is None else self.read(found)
 
     def read(self, result: Json) -> ResultDocument:
@@ -140,27 +166,56 @@ class CallObjects:
     def tail(self, pod: Json) -> str:
         """Return what a pod has printed last; empty if nobody knows."""
         name = pod["metadata"]["name"]
-        path = f"/api/v1/namespaces/{self._cluster.namespace}/pods/{name}/log"
+        path = f"/api/v1/namespaces/{self.cluster.namespace}/pods/{name}/log"
         query = {"tailLines": _TAIL_LINES}
         try:
-            with self._cluster.api.stream(path, query=query, timeout=10) as chunks:
+            with self.cluster.api.stream(path, query=query, timeout=10) as chunks:
                 return b"".join(chunks).decode(errors="replace")
         except Exception:  # noqa: BLE001  (the error that it is for says the rest)
             return ""
 
-    def refusal(self, job: str) -> str | None:
-        """Return why a Job gets no pod, where somebody says so."""
-        fields = f"involvedObject.kind=Job,involvedObject.name={job}"
-        found = [
-            item
-            for item in self._cluster.list("Event", fields=fields)
-            if item.get("reason") == "FailedCreate"
-        ]
-        return str(found[-1].get("message")) if found else None
+    def no_pod(self, job: str) -> Trouble | None:
+        """Return why a Job gets no pod, where events say so."""
+        return no_pod(self.cluster, job)
+
+    def start_trouble(self, pod: Json) -> Trouble | None:
+        """Return why a pod does not start, where events say so."""
+        return start_trouble(self.cluster, pod["metadata"]["name"])
 
     def delete(self, job: str) -> None:
         """Delete a Job, its pods, and the Jobs that these have made."""
-        self._cluster.delete("Job", job, propagation="Background")
+        self.cluster.delete("Job", job, propagation="Background")
+
+    def delete_call(self, name: str, uid: str) -> None:
+        """Delete the object of a call: whoever runs it ends that, and what it began."""
+        with suppress(ConflictError):  # another one has its name by now
+            self.cluster.delete("ConfigMap", name, uid=uid)
+
+    def _document(self, attempt: Attempt) -> CallDocument:
+        context = attempt.context
+        return CallDocument(
+            run=self._run.name,
+            action=context.action.name,
+            attempt=context.attempt,
+            task=attempt.task.name,
+            settings=attempt.settings.with_cache_version(""),
+            inputs=attempt.inputs,
+            caller=self._caller,
+        )
+
+    def _object(
+        self, name: str, call: CallDocument, *, labels: Mapping[str, str], owner: Json
+    ) -> Json:
+        return parcel_object(
+            name,
+            call.to_json(),
+            blob_digests(call.inputs),
+            kind=names.CALL_KIND,
+            labels=labels,
+            owner=owner,
+            blobs=self._blobs,
+            store=self._store,
+        )
 
     def _labels(self, call: CallDocument) -> dict[str, str]:
         return {
@@ -171,12 +226,9 @@ class CallObjects:
             **({names.CALLER: call.caller} if call.caller else {}),
         }
 
-    def _job_of_caller(self) -> Json:
-        """Return the Job of what calls: it owns those of its callees."""
+    def _parent_object(self) -> Json:
+        """Return what owns the Jobs and calls that end with what calls."""
         with self._lock:
-            if self._parent_job is None:
-                try:
-                    self._parent_job = self._cluster.get("Job", self._caller)
-                except NotFoundError:
-                    return self._owner  # a pool's pod runs it
-            return self._parent_job
+            if self._parent is None:
+                self._parent = self.cluster.get("Job", self._caller)
+            return self._parent

@@ -11,7 +11,7 @@ from imagekit.cluster.documents import (
     EnvironmentDocument,
     RunDocument,
 )
-from imagekit.cluster.manifests import options_of
+from imagekit.cluster.manifests import options_of, owner_reference
 from imagekit.cluster.pod_spec import overridden
 from imagekit.cluster.user_template import named_template
 from imagekit.run_events import Json
@@ -31,6 +31,7 @@ class Deployed:
         self._run = run
         self._lock = threading.Lock()
         self._environments: dict[str, EnvironmentDocument] = {}
+        self._references: dict[str, Json] = {}
         self._templates: dict[str, Json] = {}
 
     def find(self, name: str) -> DeployedTask:
@@ -68,10 +69,22 @@ class Deployed:
                 "with the run",
                 hint="name it in depends_on=[...] of the environment that calls it",
             )
-        found = EnvironmentDocument.from_json(self._document(place))
+        described = self._described(place)
+        found = EnvironmentDocument.from_json(json.loads(described["data"][DOCUMENT]))
         with self._lock:
             self._environments[name] = found
+            self._references[name] = owner_reference(described)
         return found
+
+    def reference(self, task: str) -> Json:
+        """Return what names the object that describes the environment of *task*.
+
+        Errors are those of :meth:`environment`.
+        """
+        name = task.rpartition(".")[0]
+        self.environment(name, task)
+        with self._lock:
+            return self._references[name]
 
     def pod(self, task: str, settings: TaskSettings) -> Json:
         """Return ``metadata`` and ``spec`` of the pod for a call of a task.
@@ -110,11 +123,11 @@ class Deployed:
                 self._templates[name] = found
         return found
 
-    def _document(self, name: str) -> Json:
+    def _described(self, name: str) -> Json:
         found = self._cluster.find("ConfigMap", name)
         if found is None:
             raise _removed("description", name)
-        return json.loads(found["data"][DOCUMENT])
+        return found
 
 
 def _removed(what: str, name: str) -> RuntimeUserError:

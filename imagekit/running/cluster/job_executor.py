@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from imagekit.failures import decode_failure
@@ -16,26 +16,24 @@ from imagekit.running.cluster.call_objects import CallObjects
 from imagekit.running.cluster.callees import (
     Blind,
     Callees,
-    News,
     PodGone,
     PodSeen,
     ResultSeen,
 )
+from imagekit.running.cluster.followed_job import FollowedJob
 from imagekit.running.cluster.pod_endings import (
+    Trouble,
     ending_of,
     is_over,
     phase_of,
-    trouble_of,
 )
 from imagekit.running.container.slots import Slots
-from imagekit.task_errors import BaseRuntimeError, RuntimeSystemError
+from imagekit.task_errors import RuntimeSystemError
 
 _T = TypeVar("_T")
 
 #: Seconds that a pod may wait for a node, where the task has no bound of its own.
 PENDING = 300.0
-#: Seconds without any pod after which somebody has to say why there is none.
-_NO_POD = 5.0
 #: Seconds that a pod gets for its end once its result is there.
 _LAST_WORDS = 60.0
 #: Requests at a time.
@@ -100,7 +98,7 @@ class JobExecutor:
         name = self._objects.name_of(attempt)
         try:
             async with self._slots.taken():
-                follow = _Following(name, attempt, placed)
+                follow = FollowedJob(name, attempt, placed)
                 self._callees.expect(name, follow.tell)
                 try:
                     await self._answered(follow, answer)
@@ -115,12 +113,19 @@ class JobExecutor:
             if not answer.done():
                 answer.set_exception(error)
 
-    async def _answered(self, follow: _Following, answer: asyncio.Future[Json]) -> None:
+    async def _answered(
+        self, follow: FollowedJob, answer: asyncio.Future[Json]
+    ) -> None:
         name, attempt = follow.name, follow.attempt
+        creation = asyncio.ensure_future(
+            self._request(lambda: self._objects.create(name, attempt))
+        )
         try:
-            await self._request(lambda: self._objects.create(name, attempt))
+            await asyncio.shield(creation)
             result = await self._result(follow)
         except BaseException:
+            # What comes into being after it was deleted would be left.
+            await _over(creation)
             # The Job may make another pod, for a task that has been given up.
             await self._deleted(name)
             raise
@@ -133,7 +138,7 @@ class JobExecutor:
             # Other containers of the pod go on, and would for ever.
             await self._deleted(name)
 
-    async def _result(self, follow: _Following) -> Any:
+    async def _result(self, follow: FollowedJob) -> Any:
         """Return the result document, once it is there.
 
         Raises:
@@ -163,7 +168,7 @@ class JobExecutor:
                     pass
             await self._check_delay(follow)
 
-    async def _last(self, follow: _Following) -> Any:
+    async def _last(self, follow: FollowedJob) -> Any:
         """Return the result of a pod that has ended, if there is one."""
         name = follow.name
         result = await self._request(lambda: self._objects.result(name))
@@ -174,15 +179,14 @@ class JobExecutor:
         tail = await self._request(lambda: self._objects.tail(pod))
         raise ending_of(pod, tail)
 
-    async def _check_delay(self, follow: _Following) -> None:
+    async def _check_delay(self, follow: FollowedJob) -> None:
         """Note why there is no running pod; raise if there will be none."""
         if follow.running:
             return
+        if follow.is_silent():
+            name, pod = follow.name, follow.pod
+            follow.hear(await self._request(lambda: self._told(name, pod)))
         error, patience = follow.trouble()
-        if error is None and follow.pod is None and follow.waited > _NO_POD:
-            name = follow.name
-            why = await self._request(lambda: self._objects.refusal(name))
-            error = _no_pod(name, why) if why else None
         if error is None:
             return
         with self._lock:
@@ -190,113 +194,28 @@ class JobExecutor:
         if follow.waited > (PENDING if patience is None else patience):
             raise error
 
+    def _told(self, name: str, pod: Json) -> Trouble | None:
+        """Return why there is no pod, or why it does not start, if somebody says so."""
+        if pod is None:
+            return self._objects.no_pod(name)
+        return self._objects.start_trouble(pod)
+
     async def _deleted(self, name: str) -> None:
         """Delete a Job, whatever comes in between."""
         deletion = asyncio.ensure_future(
             self._request(lambda: self._objects.delete(name))
         )
-        while not deletion.done():
-            try:
-                await asyncio.wait({deletion})
-            except asyncio.CancelledError:
-                continue  # it is on its way, and has to get there
-        deletion.exception()  # the owner of the Job will take it along
+        await _over(deletion)  # if it fails, the owner of the Job takes it along
 
     async def _request(self, request: Callable[[], _T]) -> _T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._requests, request)
 
 
-def _no_pod(job: str, why: str) -> RuntimeSystemError:
-    return RuntimeSystemError(
-        f"the Job {job!r} gets no pod: {why}",
-        hint="the namespace has a quota or a policy that is against it: ask for less "
-        "with Resources(...), or have it raised",
-    )
-
-
-class _Following:
-    """What is known of one Job."""
-
-    def __init__(self, name: str, attempt: Attempt, placed: Placed) -> None:
-        self.name = name
-        self.attempt = attempt
-        self.pod: Json = None
-        self.running = False
-        self._placed = placed
-        self._loop = asyncio.get_running_loop()
-        self._queue: asyncio.Queue[News] = asyncio.Queue()
-        self._began = time.monotonic()
-        self._since: tuple[str, float] = ("", 0.0)
-
-    def tell(self, news: News) -> None:
-        """Take news, in any thread."""
-        try:
-            self._loop.call_soon_threadsafe(self._queue.put_nowait, news)
-        except RuntimeError:
-            return  # the loop is closed: nobody waits any more
-
-    async def next(self) -> News | None:
-        """Return the next news; None if there is none for a while."""
-        try:
-            return await asyncio.wait_for(
-                self._queue.get(), None if self.running else 1.0
-            )
-        except TimeoutError:
-            return None
-
-    @property
-    def waited(self) -> float:
-        """Seconds since the trouble that is on began, or since the Job was wanted."""
-        return time.monotonic() - (self._since[1] or self._began)
-
-    def trouble(self) -> tuple[BaseRuntimeError | None, float | None]:
-        """Return what keeps the pod from running, and for how long it may."""
-        found = None if self.pod is None else trouble_of(self.pod)
-        kind = "" if found is None else type(found.error).__name__
-        if kind != self._since[0]:
-            self._since = (kind, time.monotonic() if kind else 0.0)
-        return (None, None) if found is None else (found.error, found.patience)
-
-    def is_replaced(self, pod: Json) -> bool:
-        """Return whether the Job has made another pod, in place of one that ran."""
-        if self.pod is None:
-            return False
-        return bool(pod["metadata"]["uid"] != self.pod["metadata"]["uid"])
-
-    def see(self, pod: Json) -> None:
-        """Take note of how the pod is."""
-        self.pod = pod
-        if phase_of(pod) != "Pending":
-            self.begin(pod["metadata"]["name"])
-
-    def begin(self, pod: str) -> None:
-        """Take note that the task runs, or ran: its result may be seen before."""
-        if not self.running:
-            self.running = True
-            self._placed(self.attempt.task.environment.image, pod)
-
-    def lose(self, pod: Json) -> None:
-        """Take note that the pod is gone; little may be known of it but its name."""
-        known = self.pod or pod
-        metadata = {**known["metadata"], "deletionTimestamp": "now"}
-        self.pod = {**known, "metadata": metadata}
-
-    async def until_over(self, seconds: float) -> None:
-        """Wait until the pod has ended."""
-        end = time.monotonic() + seconds
-        while not (self.pod is not None and is_over(self.pod)):
-            left = end - time.monotonic()
-            if left <= 0:
-                return
-            try:
-                news = await asyncio.wait_for(self._queue.get(), left)
-            except TimeoutError:
-                return
-            match news:
-                case PodSeen(pod=pod):
-                    self.see(pod)
-                case PodGone() | Blind():
-                    return
-                case ResultSeen():
-                    pass
+async def _over(request: asyncio.Future[Any]) -> None:
+    """Wait until *request* is done: it is on its way, and has to get there."""
+    while not request.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({request})
+    if not request.cancelled():
+        request.exception()  # it is known that it may fail

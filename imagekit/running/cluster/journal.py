@@ -7,15 +7,13 @@ Neither gets the value of a secret.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterable
 
-from imagekit.frames import write_all
-from imagekit.redaction import RedactedStream, Redactor
+from imagekit.redaction import Redactor
 from imagekit.run_events import Event, Json, Reported
+from imagekit.running.cluster.pod_output import Printing
 from imagekit.running.streaming import cleaned
-from imagekit.runtime.log_marks import end_mark, mark
 from imagekit.runtime.messages import event_json
 from imagekit.values import document_bytes
 
@@ -23,7 +21,6 @@ from imagekit.values import document_bytes
 _FIRST, _GROWTH, _LONGEST = 0.5, 1.2, 5.0
 #: Bytes of events in one journal.
 _MOST = 300_000
-_OUTPUT = 1
 
 
 class Journal:
@@ -125,6 +122,11 @@ class Journal:
                     return self._number, list(self._events)
             self.flush()
 
+    def abandon(self) -> None:
+        """Write nothing any more: nobody wants to know."""
+        self._ended.set()
+        self._printing.close()
+
     def _fitting(self) -> int:
         """Return how many events go into one journal."""
         total = 0
@@ -142,67 +144,3 @@ class Journal:
                 self.flush()
             except Exception:  # noqa: BLE001  (tried again, at the latest with the result)
                 wait = _LONGEST
-
-
-class Printing:
-    """Prints to the pod's log, without the values of secrets.
-
-    Args:
-        token: for marks that tell whose output follows; empty if all is of one task.
-    """
-
-    def __init__(self, token: str = "") -> None:
-        self._token = token
-        self._lock = threading.Lock()
-        self._redactor = Redactor()
-        self._streams: dict[str, RedactedStream] = {}
-        self._action = ""
-
-    def hide(self, redactor: Redactor) -> None:
-        """Keep what *redactor* hides out of all that is printed."""
-        with self._lock:
-            self._redactor = redactor
-            for stream in self._streams.values():
-                stream.redactor = redactor
-
-    def log(self, action: str, data: bytes) -> None:
-        """Print what a task has printed."""
-        with self._lock:
-            stream = self._streams.get(action)
-            if stream is None:
-                stream = self._streams[action] = RedactedStream(self._redactor)
-            self._print(action, stream.feed(data))
-
-    def end(self, action: str) -> None:
-        """Print what is kept back of an action: it prints nothing more."""
-        with self._lock:
-            stream = self._streams.pop(action, None)
-            if stream is not None:
-                self._print(action, stream.close())
-            if self._token:
-                _write(end_mark(self._token, action))
-                self._action = ""
-
-    def close(self) -> None:
-        """Print all that is kept back."""
-        for action in list(self._streams):
-            self.end(action)
-
-    def _print(self, action: str, data: bytes) -> None:
-        if not data:
-            return
-        if self._token and action != self._action:
-            _write(mark(self._token, action))
-            self._action = action
-        _write(data)
-
-
-def _write(data: bytes) -> None:
-    write_all(_Log(), data)
-
-
-class _Log:
-    """Standard output, without any buffer."""
-
-    def write(self, data: bytes | memoryview, /) -> int:
-        return os.write(_OUTPUT, data)

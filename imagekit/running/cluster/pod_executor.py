@@ -12,6 +12,7 @@ from imagekit.running.attempt import Attempt, Placed
 from imagekit.running.cluster.child_process import ChildProcess
 from imagekit.running.container.endings import KILLED, Ending, death, quoted
 from imagekit.running.container.worker import Worker
+from imagekit.runtime.log_marks import owner_of
 from imagekit.runtime.messages import PROTOCOL, Setup
 from imagekit.task_errors import (
     BaseRuntimeError,
@@ -51,7 +52,7 @@ class PodExecutor:
     async def execute(self, attempt: Attempt, placed: Placed) -> Json:
         """Run the task, and return its encoded output."""
         module = self.module(attempt.task.name)
-        worker = self.worker(module, action=attempt.context.action.name)
+        worker = self.worker(module, action=owner_of(attempt.context.action))
         try:
             placed(self.image.reference, self.pod)
         except BaseException:
@@ -73,7 +74,7 @@ class PodExecutor:
 
         Args:
             module: the module that it loads.
-            action: id of the action that it is started for.
+            action: the action that it is started for: see :func:`owner_of`.
             token: see :class:`imagekit.runtime.messages.Setup`.
             concurrency: how many tasks it runs at a time.
 

@@ -20,6 +20,7 @@ from imagekit.running.cluster.callees import JOB_NAME
 from imagekit.running.cluster.journal import Journal
 from imagekit.running.cluster.parcel_objects import parcel_of
 from imagekit.running.cluster.pod_endings import ending_of
+from imagekit.running.cluster.pool_claims import selector
 from imagekit.running.cluster.raw_data import RawData
 from imagekit.runtime.messages import event_of
 from imagekit.task_errors import TaskInterruptedError
@@ -90,6 +91,8 @@ class RootHistory:
             "Job", names.selector(caller=self._name), metadata=True
         ):
             self._cluster.delete("Job", job["metadata"]["name"])
+        pooled = selector(caller=self._name)
+        self._cluster.delete_all("ConfigMap", pooled)
         self._error = self._ending()
         if self._has_started(self._last.number):
             journal.record(

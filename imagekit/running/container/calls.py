@@ -13,6 +13,7 @@ from imagekit.frames import FrameError
 from imagekit.records import dataclass
 from imagekit.running.attempt import Attempt
 from imagekit.running.container.nested import NestedCalls
+from imagekit.runtime.log_marks import owner_of
 from imagekit.runtime.messages import (
     Cancel,
     Message,
@@ -43,8 +44,8 @@ class RunningCall:
 
     @property
     def action(self) -> str:
-        """Id of the action."""
-        return self.attempt.context.action.name
+        """What the action is called in marks of its output."""
+        return owner_of(self.attempt.context.action)
 
     def fail(self, error: BaseException) -> None:
         """Have it raise *error*, unless it is answered already."""
@@ -64,7 +65,7 @@ class RunningCalls:
         self._lock = threading.Lock()
         self._numbered: dict[int, RunningCall] = {}
         self._actions: dict[str, RunningCall] = {}
-        self._error: Callable[[], BaseException] | None = None
+        self._error: Callable[[str], BaseException] | None = None
 
     def add(self, number: int, call: RunningCall) -> None:
         """Take a call in; raise if none can run any more."""
@@ -73,7 +74,7 @@ class RunningCalls:
                 self._numbered[number] = call
                 self._actions[call.action] = call
                 return
-            error = self._error()
+            error = self._error(call.action)
         raise error
 
     def remove(self, number: int) -> None:
@@ -83,17 +84,17 @@ class RunningCalls:
             if self._actions.get(call.action) is call:
                 del self._actions[call.action]
 
-    def end(self, error: Callable[[], BaseException]) -> None:
+    def end(self, error: Callable[[str], BaseException]) -> None:
         """Have all calls raise an error, and those that are to be added.
 
         Args:
-            error: makes it, for each call its own.
+            error: makes it, for each call its own, whose action it is given.
         """
         with self._lock:
             self._error = error
             calls = list(self._numbered.values())
         for call in calls:
-            call.fail(error())
+            call.fail(error(call.action))
 
     def answer_all(self, answer: Answer) -> None:
         """Answer all calls alike."""
@@ -112,7 +113,7 @@ class RunningCalls:
             with suppress(InvalidStateError):
                 call.heard.set_result(None)
         elif data:
-            call.attempt.recorder.log(action, data)
+            call.attempt.recorder.log(call.attempt.context.action.name, data)
 
     def take(self, message: Message) -> None:
         """Hand on what a worker says of a call.

@@ -12,6 +12,7 @@ from imagekit.running.container.command import (
 from imagekit.running.container.endings import error_of
 from imagekit.running.container.process import DockerProcess
 from imagekit.running.container.worker import Worker
+from imagekit.runtime.log_marks import owner_of
 from imagekit.runtime.messages import Setup
 from imagekit.value_blobs import ValueBlobs
 
@@ -42,7 +43,7 @@ def started_container(
             docker, run_arguments(plan, name, action), name=name, printed=printed
         ),
         setup,
-        action=action.name,
+        action=owner_of(action),
         blobs=blobs,
         name=name,
         image=image,

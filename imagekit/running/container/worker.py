@@ -27,7 +27,7 @@ from imagekit.running.container.endings import (
 from imagekit.running.container.nested import NestedCalls
 from imagekit.running.container.slots import Slot
 from imagekit.runtime.channel import Channel, ClosableWritable
-from imagekit.runtime.log_marks import MarkedOutput
+from imagekit.runtime.log_marks import MarkedOutput, own_part
 from imagekit.runtime.messages import (
     LOADING,
     Call,
@@ -91,7 +91,7 @@ class Worker:
             function.
         setup: what it is for; with a token, output is marked, and the worker is used
             again and again.
-        action: id of the action that it is started for.
+        action: what is printed first is its output: see :func:`owner_of`.
         blobs: the large parts of inputs and outputs.
         name: name of the container or pod.
         image: reference of its image.
@@ -120,11 +120,12 @@ class Worker:
         self.image = image
         self._explain = explain
         self.ended: Future[None] = Future()
+        self._token = setup.token
         self._reused = bool(setup.token)
         self._output = MarkedOutput(setup.token, action)
         self._numbers = itertools.count(LOADING + 1)
         self._calls = RunningCalls()
-        self._frames = self._deaf = False
+        self._frames = self._deaf = self._over = False
         self._died: Died | None = None
         self._why: Callable[[], BaseException] | None = None
         # What was printed last is part of errors.
@@ -138,7 +139,12 @@ class Worker:
     @property
     def alive(self) -> bool:
         """Whether it can take calls."""
-        return self._why is None and not self.ended.done()
+        return self._why is None and not self._over
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether it was told to end, or has said why it does."""
+        return self._why is not None
 
     async def call(
         self, attempt: Attempt, module: str, slot: Slot | None = None
@@ -294,19 +300,28 @@ class Worker:
                 self._calls.take(message)
 
     def _end(self, code: int) -> None:
+        # Before the calls in it fail: nobody is to send another one then.
+        self._over = True
         self._printed_last()
         ending = Ending(
             code=code,
             died=self._died,
             frames=self._frames,
-            tail=self._redactor(self._process.tail),
+            tail=self._process.tail,
             engine=self._why is not None
             or self._died is not None
             or code in KILLED
             or self._process.engine_answers(),
         )
-        self._calls.end(self._why or (lambda: self._explain(ending)))
+        self._calls.end(lambda action: self._error(ending, action))
         self.ended.set_result(None)
+
+    def _error(self, ending: Ending, action: str) -> BaseException:
+        """Return what the call of *action* raises, now that there is no worker."""
+        if self._why is not None:
+            return self._why()
+        tail = own_part(self._token, ending.tail, action)
+        return self._explain(replace(ending, tail=self._redactor(tail)))
 
     def _printed_last(self) -> None:
         if not self._deaf:

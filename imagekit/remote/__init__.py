@@ -1,0 +1,1 @@
+"""Runs on a cluster, as seen from a client: begun, followed, listed, cancelled."""
