@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from imagekit import io as io
     from imagekit import report as report
     from imagekit import task_errors as task_errors
+    from imagekit.attaching import remote_run
     from imagekit.build_images import build_images
     from imagekit.building import BuildResult, build
     from imagekit.context import ctx
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from imagekit.mapping import map  # noqa: A004  (the reference's name)
     from imagekit.platform import Architecture
     from imagekit.pod_template import PodTemplate
-    from imagekit.attaching import remote_run
     from imagekit.resources import GPU, TPU, Device, Resources
     from imagekit.retry_strategy import RetryStrategy
     from imagekit.reuse_policy import ReusePolicy

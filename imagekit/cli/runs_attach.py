@@ -26,11 +26,11 @@ def configure(parser: Parser) -> None:
 
 def run(arguments: Namespace, output: Output) -> int:
     """Follow the run to its end."""
+    from imagekit.attaching import remote_run  # noqa: PLC0415
     from imagekit.cli.lines import Lines  # noqa: PLC0415  (not for --help)
     from imagekit.cli.remote_runs import show_json, waited  # noqa: PLC0415
     from imagekit.cli.run_failures import reported  # noqa: PLC0415
     from imagekit.cli.run_following import EventLines  # noqa: PLC0415
-    from imagekit.attaching import remote_run  # noqa: PLC0415
     from imagekit.run import Runner  # noqa: PLC0415
 
     runner = Runner(listener=EventLines(output), progress=Lines(sys.stderr))
