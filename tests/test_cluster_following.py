@@ -126,7 +126,8 @@ class _Objects:
             self._forgotten = len(self._history)
         if version < self._forgotten:
             raise GoneError("expired")
-        yield self._told(version, told, byte, last=last)
+        # The last one stands until all is told.
+        yield self._told(version, 99 if last else told, byte, last=last)
 
     def _told(
         self, version: int, told: int, byte: int, *, last: bool
