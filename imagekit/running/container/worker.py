@@ -128,6 +128,7 @@ class Worker:
         self._frames = self._deaf = self._over = False
         self._died: Died | None = None
         self._why: Callable[[], BaseException] | None = None
+        self._unheard: Callable[[], BaseException] | None = None
         # What was printed last is part of errors.
         self._redactor = Redactor((*setup.variables.values(), *setup.files.values()))
         self._process = start(self._printed)
@@ -189,6 +190,9 @@ class Worker:
                 self._calls.remove(number)
         if isinstance(answer, Raised):
             raise _error(answer, kept=self._relayed)
+        if self._unheard is not None:
+            # It may have returned before all that it had printed came.
+            raise self._unheard()
         return answer.output
 
     def stop(self) -> None:
@@ -268,7 +272,8 @@ class Worker:
         except Exception as error:  # noqa: BLE001  (the calls raise it)
             # What is printed is read on, or the container would wait for ever.
             self._deaf = True
-            self.kill(unusable(error, self.name))
+            self._unheard = unusable(error, self.name)
+            self.kill(self._unheard)
 
     def _read(self) -> None:
         """Take what the worker says, until nothing of the container is left."""
@@ -324,8 +329,12 @@ class Worker:
         return self._explain(replace(ending, tail=self._redactor(tail)))
 
     def _printed_last(self) -> None:
-        if not self._deaf:
+        if self._deaf:
+            return
+        try:
             self._calls.printed(self._output.action, self._output.close())
+        except Exception as error:  # noqa: BLE001  (the calls raise it)
+            self._unheard = unusable(error, self.name)
 
 
 def _settings(settings: TaskSettings) -> TaskSettings:
