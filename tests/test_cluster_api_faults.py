@@ -654,6 +654,16 @@ def test_stream_that_breaks_off_says_so(server: ApiServer, api: Api) -> None:
     assert got == [b"a"]
 
 
+def test_server_whose_end_a_stream_has_noticed_may_be_starting(
+    server: ApiServer, api: Api
+) -> None:
+    server.script += [Chunks([b"a"], end="cut"), _DENIED, Reply(body=_map())]
+    with api.stream("/x") as chunks, pytest.raises(BrokenOffError):
+        list(chunks)
+
+    assert Cluster(api).get("ConfigMap", "m") == _map()
+
+
 # Logs.
 
 

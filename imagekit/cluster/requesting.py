@@ -158,7 +158,7 @@ class HttpApi:
 
             answer = self._persist(once, stop)
             try:
-                yield _chunks(answer, plug)
+                yield self._noted(_chunks(answer, plug))
             finally:
                 answer.close()
 
@@ -193,6 +193,14 @@ class HttpApi:
                     patience.after(error)
                 else:
                     raise
+
+    def _noted(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield *chunks*, and take note if the connection breaks off."""
+        try:
+            yield from chunks
+        except UnreachableError as error:
+            self._note(error)
+            raise
 
     def _note(self, error: ClusterError) -> None:
         if isinstance(error, UnreachableError):
