@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from imagekit.remote.root_fate import (
-    PENDING,
     Going,
     NoPod,
     Over,
@@ -15,6 +14,7 @@ from imagekit.remote.root_fate import (
     Stuck,
     Waiting,
 )
+from imagekit.running.cluster.pod_endings import PENDING
 from imagekit.task_errors import (
     ImagePullBackOffError,
     InvalidImageNameError,

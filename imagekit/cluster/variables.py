@@ -12,7 +12,8 @@ CALL = "IMAGEKIT_CALL"
 POOL = "IMAGEKIT_POOL"
 #: Name of the pod itself.
 POD_NAME = "IMAGEKIT_POD_NAME"
-_OWN = frozenset({CALL, POOL, POD_NAME})
+#: All of them; they mean nothing to tasks.
+OWN = frozenset({CALL, POOL, POD_NAME})
 
 #: What API servers before 1.30 take.
 _NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
@@ -37,7 +38,7 @@ def check_variable(name: str, origin: str | None) -> None:
     Raises:
         DeploymentError: Kubernetes refuses the name, or it is one of imagekit's.
     """
-    if name in _OWN:
+    if name in OWN:
         raise DeploymentError(
             f"the environment variable {name!r} is set by imagekit in pods",
             hint="give it another name",

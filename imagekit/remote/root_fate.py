@@ -13,6 +13,7 @@ from typing import TypeAlias
 from imagekit.cluster.documents import Json
 from imagekit.records import dataclass
 from imagekit.running.cluster.pod_endings import (
+    PENDING,
     Trouble,
     ending_of,
     is_going,
@@ -22,8 +23,6 @@ from imagekit.running.cluster.pod_endings import (
 )
 from imagekit.task_errors import BaseRuntimeError, TaskTimeoutError, WorkerLostError
 
-#: Seconds that a pod may wait for a node, where the task has no bound of its own.
-PENDING = 300.0
 #: Seconds in which nothing happens after which somebody has to say why.
 _SILENCE = 5.0
 #: Seconds in which the Job of a run that was begun has to come.

@@ -22,6 +22,7 @@ from imagekit.running.cluster.callees import (
 )
 from imagekit.running.cluster.followed_job import FollowedJob
 from imagekit.running.cluster.pod_endings import (
+    PENDING,
     Trouble,
     ending_of,
     is_over,
@@ -32,8 +33,6 @@ from imagekit.task_errors import RuntimeSystemError
 
 _T = TypeVar("_T")
 
-#: Seconds that a pod may wait for a node, where the task has no bound of its own.
-PENDING = 300.0
 #: Seconds that a pod gets for its end once its result is there.
 _LAST_WORDS = 60.0
 #: Requests at a time.

@@ -18,6 +18,8 @@ from imagekit.task_errors import (
     WorkerLostError,
 )
 
+#: Seconds that a pod may wait for a node, where the task has no bound of its own.
+PENDING = 300.0
 #: Exit codes of containers that were ended by SIGKILL and SIGTERM.
 _KILLED = frozenset({137, 143})
 _PULLING = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull"})

@@ -6,10 +6,12 @@ import os
 from collections.abc import Callable
 
 from imagekit.cluster.documents import ImageDocument
+from imagekit.cluster.variables import OWN
 from imagekit.records import dataclass
 from imagekit.run_events import Json
 from imagekit.running.attempt import Attempt, Placed
 from imagekit.running.cluster.child_process import ChildProcess
+from imagekit.running.container.command import worker_arguments
 from imagekit.running.container.endings import KILLED, Ending, death, quoted
 from imagekit.running.container.worker import Worker
 from imagekit.runtime.log_marks import owner_of
@@ -21,13 +23,6 @@ from imagekit.task_errors import (
     WorkerLostError,
 )
 from imagekit.value_blobs import ValueBlobs
-
-_START = (
-    "import sys; sys.path.insert(0, {runtime!r}); "
-    "from imagekit.runtime.supervisor import main; main()"
-)
-#: Variables of the process that watches; they mean nothing to tasks.
-_OWN = frozenset({"IMAGEKIT_CALL", "IMAGEKIT_POOL", "IMAGEKIT_POD_NAME"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,13 +100,12 @@ class PodExecutor:
 
     def _start(self, printed: Callable[[bytes], None]) -> ChildProcess:
         image = self.image
-        program = ["-m", "imagekit.runtime"]
-        if image.runtime:
-            program = ["-c", _START.format(runtime=image.runtime)]
-        environ = {k: v for k, v in os.environ.items() if k not in _OWN}
+        environ = {k: v for k, v in os.environ.items() if k not in OWN}
         try:
             return ChildProcess(
-                [image.python, "-P", *program], printed=printed, environ=environ
+                [image.python, *worker_arguments(image.runtime)],
+                printed=printed,
+                environ=environ,
             )
         except OSError as error:
             raise RuntimeSystemError(

@@ -13,8 +13,7 @@ from imagekit.run_events import Json
 from imagekit.running.attempt import Attempt, Executor, Placed
 from imagekit.running.cluster.call_objects import CallObjects
 from imagekit.running.cluster.callees import Blind, Callees, ResultSeen
-from imagekit.running.cluster.job_executor import PENDING
-from imagekit.running.cluster.pod_endings import ending_of, is_over
+from imagekit.running.cluster.pod_endings import PENDING, ending_of, is_over
 from imagekit.running.cluster.pool_call import STUCK, PoolCall, UsedPool
 from imagekit.running.cluster.pool_claims import (
     ELSEWHERE,

@@ -61,8 +61,17 @@ def run_arguments(plan: ContainerPlan, name: str, action: ActionID) -> list[str]
         found += ["--tmpfs", f"{folder}:rw,noexec,nosuid,nodev,size={_SECRETS_SIZE}"]
     if plan.image.workdir is not None:
         found += ["--workdir", plan.image.workdir]
+    found += ["--entrypoint", plan.image.python, plan.image.reference]
+    return [*found, *worker_arguments(plan.image.runtime)]
+
+
+def worker_arguments(runtime: str) -> list[str]:
+    """Return the arguments of Python that start a worker.
+
+    Args:
+        runtime: folder with imagekit; empty if Python finds one anyway.
+    """
     # -P: the working directory may have modules that are named like the library's.
-    found += ["--entrypoint", plan.image.python, plan.image.reference, "-P"]
-    if not plan.image.runtime:
-        return [*found, "-m", "imagekit.runtime"]
-    return [*found, "-c", _START.format(runtime=plan.image.runtime)]
+    if not runtime:
+        return ["-P", "-m", "imagekit.runtime"]
+    return ["-P", "-c", _START.format(runtime=runtime)]
