@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS :=
+JOBS := 3
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
@@ -24,7 +25,7 @@ demo: setup  ## build an image with real packages, twice, and run it
 	@$(BIN)/python examples/demo/run.py $(ARGS)
 
 test: setup  ## run all tests; ARGS="tests/test_image.py -x" for some
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --no-loadscope-reorder $(ARGS)
 
 check: setup  ## format, lint, types and import direction
 	$(BIN)/ruff format --check .

@@ -25,6 +25,8 @@ from machine.state import UnsupportedMachineError, state_folder
 
 from imagekit.store import Store
 
+pytest_plugins = ["parallel"]
+
 _Made = TypeVar("_Made")
 _Running = TypeVar("_Running", Engine, Registry, RemoteBuildKit, Cluster)
 

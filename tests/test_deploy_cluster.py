@@ -136,6 +136,7 @@ def outcomes(document: dict[str, Any]) -> list[str]:
     return [item["outcome"] for item in document["objects"]]
 
 
+@pytest.mark.alone
 def test_a_project_is_deployed_again_and_again(
     project: Project, client: Cluster
 ) -> None:

@@ -199,7 +199,7 @@ def broken(a: int.nope) -> None:  # type: ignore[name-defined]
         (unseen, "the annotations of unseen name 'Decimal', which is not there"),
         (broken, "the annotations of broken can't be evaluated: AttributeError"),
     ],
-    ids=str,
+    ids=("star", "stars", "position", "unseen", "broken"),
 )
 def test_signatures_that_no_task_can_have_are_refused(
     func: Callable[..., Any], message: str

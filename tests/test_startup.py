@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 #: Bytecode is there in any installation; a checkout needs leave to write it.
 ENVIRONMENT = {
     name: value
@@ -36,6 +38,7 @@ def loaded(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
+@pytest.mark.alone
 def test_importing_imagekit_costs_less_than_60_ms() -> None:
     bare = fastest(sys.executable, "-c", "pass")
 
@@ -44,6 +47,7 @@ def test_importing_imagekit_costs_less_than_60_ms() -> None:
     assert fastest(sys.executable, "-c", "from flyte import Image") - bare < 60
 
 
+@pytest.mark.alone
 def test_help_takes_less_than_150_ms() -> None:
     command = Path(sys.executable).parent / "imagekit"
 

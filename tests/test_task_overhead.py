@@ -33,6 +33,7 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
+@pytest.mark.alone
 def test_overhead(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
     once, reused = tasks.BOTH["add"]
     image = runs.run(once, 1, 2).details().image
