@@ -39,7 +39,7 @@ _OF_CLUSTERS = {
 
 class _ByMachine(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.split("::")[0].rpartition("/")[2]
+        file = nodeid.partition("::")[0].rpartition("/")[2]
         return "cluster" if file in _OF_CLUSTERS else file
 
 
@@ -69,7 +69,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _rank(item: pytest.Item) -> int:
     needed = getattr(item, "fixturenames", ())
-    return next((n for n, name in enumerate(_MACHINES) if name in needed), 9)
+    ranks = (rank for rank, name in enumerate(_MACHINES) if name in needed)
+    return min(ranks, default=len(_MACHINES))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -178,11 +178,11 @@ def test_many_calls(
             while client.poll() is None:
                 assert time.monotonic() < began + _SECONDS
                 over = len(seen.over)
-                if driver is None and seen.jobs:
+                if driver is None and seen.jobs:  # the deploy is over
                     driver = first_process(cluster, environ["NAMESPACE"], name)
                 if driver is not None:
                     memory.take("driver", over, driver)
-                memory.take("client", over, client.pid)
+                    memory.take("client", over, client.pid)
                 time.sleep(_POLL_SECONDS)
         finally:
             client.kill()
