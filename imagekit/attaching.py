@@ -16,6 +16,7 @@ from imagekit.run import Runner
 from imagekit.run_events import ROOT
 from imagekit.running.cluster.deployed import Deployed
 from imagekit.running.cluster.raw_data import raw_data
+from imagekit.running.cluster.root_history import has_begun
 from imagekit.task_environment import find_task
 
 if TYPE_CHECKING:
@@ -59,10 +60,10 @@ def attached(client: Client, run: KnownRun) -> RemoteRun:
 
 
 def _queued(client: Client, run: KnownRun) -> float | None:
-    """Return the seconds that the task may wait to run."""
+    """Return the seconds that the task may wait to run; None once it has begun to."""
     name = names.call_name(run.document.name, ROOT, 0)
     found = client.cluster.find("ConfigMap", name)
-    if found is None:
+    if found is None or has_begun(found):
         return None
     store = raw_data(run.document.raw_data_path)
     call = Reader(blobs=client.blobs, store=store).call(found)

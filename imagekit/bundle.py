@@ -22,11 +22,13 @@ from imagekit.errors import (
 )
 from imagekit.loaded_modules import (
     LoadedModule,
+    folder_below,
     interpreter_folder,
     loaded_module,
     module_of,
     user_modules,
 )
+from imagekit.manifest_mark import without_manifests
 from imagekit.records import dataclass
 from imagekit.source_text import read_text
 from imagekit.sources import Entry, Tree
@@ -111,8 +113,9 @@ def code_bundle(
 
     Args:
         copy_style: ``all``: the whole folder, but for what the default ignore patterns
-            and its ``.dockerignore`` leave out; ``loaded_modules``: the files of the
-            modules that are loaded now, without installed ones; ``none``: nothing.
+            and its ``.dockerignore`` leave out, and manifests that were deployed;
+            ``loaded_modules``: the files of the modules that are loaded now, without
+            installed ones; ``none``: nothing.
         root: the folder that modules and files are looked for in.
         modules: the loaded modules; by default ``sys.modules``.
         rules: what ``all`` leaves out, instead of the ignore patterns.
@@ -128,7 +131,8 @@ def code_bundle(
     loaded = user_modules(root, modules)
     match copy_style:
         case "all":
-            tree = sources.walk(root, rules or _rules(root), index=index)
+            found = sources.walk(root, rules or _rules(root), index=index)
+            tree = without_manifests(found)
         case "loaded_modules":
             tree = _tree_of(root, loaded)
         case "none":
@@ -154,17 +158,27 @@ def check_copy_style(copy_style: str) -> None:
         )
 
 
-def check_version(copy_style: CopyStyle, version: str | None) -> None:
-    """Check that the code has a version.
+def check_version(copy_style: CopyStyle, version: object) -> None:
+    """Check that the code has a version, and that what is given can be one.
 
     Raises:
-        DeploymentError: nothing is copied, and no version is given.
+        DeploymentError: nothing is copied, and no version is given; or it is no text
+            that people can read.
     """
     check_copy_style(copy_style)
-    if copy_style == "none" and not version:
+    if version is None:
+        if copy_style == "none":
+            raise DeploymentError(
+                "wanted a version for the code, since copy_style='none' copies none of "
+                "it",
+                hint="give version=..., or another copy_style",
+            )
+        return
+    if not isinstance(version, str) or not version or not version.isprintable():
         raise DeploymentError(
-            "wanted a version for the code, since copy_style='none' copies none of it",
-            hint="give version=..., or another copy_style",
+            f"wanted a version that is a text of printable characters, found "
+            f"{version!r}",
+            hint="leave it out for one that is made from the code",
         )
 
 
@@ -245,16 +259,16 @@ def _order(entry: Entry) -> bytes:
 
 def _import_paths(root: str, loaded: tuple[LoadedModule, ...]) -> tuple[str, ...]:
     """Return the folders below *root* that modules are found in, in Python's order."""
-    wanted = {os.path.relpath(module.import_folder, root) for module in loaded}
+    real: dict[str, str] = {}
+    folders = {module.import_folder for module in loaded}
+    wanted = {folder_below(folder, root, real) for folder in folders} - {None}
     found: dict[str, None] = {}
     for item in sys.path:
-        path = os.path.relpath(os.path.abspath(item), root)
-        if path in wanted:
+        path = folder_below(os.path.abspath(item), root, real)
+        if path is not None and path in wanted:
             found[path] = None
     # What was on the path only while the modules were loaded.
-    for path in sorted(wanted):
-        if path != ".." and not path.startswith(f"..{os.sep}"):
-            found[path] = None
+    found |= dict.fromkeys(sorted(path for path in wanted if path is not None))
     found["."] = None
     return tuple(found)
 

@@ -92,12 +92,17 @@ class ImageDeployer:
                 )
 
     def named(self, environments: Iterable[Environment]) -> dict[str, DeployedImage]:
-        """Return what the images would be called, by environment; touch nothing."""
+        """Return what the images would be called, by environment; touch nothing.
+
+        Raises:
+            ImageKitError: no image can be called what one is.
+        """
         found: dict[Image, DeployedImage] = {}
         names = {}
         for item in environments:
             image = image_of(item)
             if image not in found:
+                _check_reference(image, item)
                 wanted = self._wanted(image)
                 name = repository_name(wanted, self.settings)
                 reference = f"{name}:{self._tag(wanted)}"
@@ -223,6 +228,15 @@ class ImageDeployer:
 def image_identity(image: Image) -> str:
     """Return what names *image* and every byte of it, as far as its definition does."""
     return image.uri if is_existing(image) else content_id(image)
+
+
+def _check_reference(image: Image, environment: Environment) -> None:
+    base = image.base
+    if isinstance(base, ImageBase) and not _is_in_engine(image):
+        try:
+            Reference.parse(base.reference)
+        except ImageKitError as error:
+            raise error.at(str(base.origin or environment.origin)) from None
 
 
 def _based(image: Image, reference: str) -> Image:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from imagekit.cluster.configured_pods import pod_options
+from imagekit.cluster.names import UNPINNED
 from imagekit.cluster.namespaces import namespace_of
-from imagekit.cluster.pod_options import PodOptions
 from imagekit.deployed_images import ImageDeployer
 from imagekit.deployment_plan import DeploymentPlan, plan_deployments
+from imagekit.errors import ImageKitError
 from imagekit.progress import Progress, silent
 from imagekit.records import dataclass, replace
 from imagekit.runtime_files import runtime_tree
@@ -17,15 +19,14 @@ if TYPE_CHECKING:
     from imagekit.bundle import Bundle
     from imagekit.cluster.api import Cluster
     from imagekit.cluster.applying import Applied
+    from imagekit.cluster.documents import EnvironmentDocument
+    from imagekit.cluster.pod_options import PodOptions
     from imagekit.deployed_images import DeployedImage
     from imagekit.environment import Environment
     from imagekit.initialization import Configuration
     from imagekit.settings import Settings
 
 Json: TypeAlias = Any
-
-#: The annotation of objects whose image is named by a tag, not by its digest.
-UNPINNED = "imagekit/unpinned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,7 @@ class Deploying:
         """Return what deploys *bundle* as the settings say.
 
         Raises:
-            SettingsError: no namespace can be called what is set.
+            SettingsError: Kubernetes has nothing that is called what is set.
         """
         return cls(
             deployer=ImageDeployer(
@@ -125,18 +126,17 @@ class Deploying:
         )
 
         objects: dict[tuple[str, str], Json] = {}
-        current: dict[str, Json] = {}
-        # An environment's own deployment says which version is current, else the last.
-        for own in (False, True):
-            for plan in plans:
-                documents = plan.documents[:1] if own else plan.documents
-                for document in documents:
-                    current[document.name] = current_object(document)
+        current = [current_object(document) for document in _current(plans)]
         for plan in plans:
-            for document in plan.documents:
-                for item in environment_objects(document, self.options):
-                    objects[item["kind"], item["metadata"]["name"]] = item
-        found = (*objects.values(), *current.values())
+            parts = zip(plan.environments, plan.documents, strict=True)
+            for environment, document in parts:
+                try:
+                    made = environment_objects(document, self.options)
+                except ImageKitError as error:
+                    error.at(str(environment.origin))
+                    raise
+                objects |= {(it["kind"], it["metadata"]["name"]): it for it in made}
+        found = (*objects.values(), *current)
         for item in found:
             self._place(item, pinned=pinned)
         return found
@@ -186,8 +186,15 @@ class Deploying:
 
     def _ask(self, cluster: Cluster, plans: Sequence[DeploymentPlan]) -> None:
         """Have the cluster say now what it would say once everything is built."""
-        for item in self.manifests(plans[:1], pinned=False)[-1:]:
-            cluster.apply(item, dry_run=True)
+        from imagekit.cluster.asking import ask_for  # noqa: PLC0415  (only to deploy)
+
+        origins = {
+            task.template: task.origin
+            for plan in plans
+            for document in plan.documents
+            for task in document.tasks
+        }
+        ask_for(cluster, self.manifests(plans, pinned=False), origins)
 
     def _place(self, item: Json, *, pinned: bool) -> None:
         metadata = item["metadata"]
@@ -203,9 +210,15 @@ def _environments(plans: Sequence[DeploymentPlan]) -> tuple[Environment, ...]:
     return tuple(found.values())
 
 
-def pod_options(settings: Settings) -> PodOptions:
-    """Return what all pods have in common."""
-    return PodOptions(
-        service_account=settings.service_account or "",
-        image_pull_secrets=settings.pull_secrets,
-    )
+def _current(plans: Sequence[DeploymentPlan]) -> list[EnvironmentDocument]:
+    """Return the versions that become current, one for each environment.
+
+    It is that of its own plan, else the least of those of plans that it is a part of:
+    in whatever order the plans come.
+    """
+    own = {plan.documents[0].name: plan.documents[0] for plan in plans}
+    found: dict[str, EnvironmentDocument] = {}
+    for plan in sorted(plans, key=lambda plan: plan.version):
+        for document in plan.documents:
+            found.setdefault(document.name, own.get(document.name, document))
+    return list(found.values())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from imagekit.bundle import module_of
 from imagekit.cluster.documents import EnvironmentDocument, ImageDocument, TaskDocument
 from imagekit.cluster.names import template_name
+from imagekit.loaded_modules import LoadedModule
 from imagekit.records import replace
 from imagekit.task_cache import VersionParameters
 from imagekit.task_environment import TaskEnvironment
@@ -26,7 +27,8 @@ def environment_document(
 ) -> EnvironmentDocument:
     """Return the description of *environment*, without a version.
 
-    It is the same on every machine and in every checkout.
+    It is the same on every machine and in every checkout, and whether the code is run
+    as a program or imported.
 
     Raises:
         ModuleLoadError: a task can't be loaded elsewhere.
@@ -55,10 +57,12 @@ def with_version(document: EnvironmentDocument, version: str) -> EnvironmentDocu
 
 
 def _task_document(task: TaskTemplate[..., Any], bundle: Bundle) -> TaskDocument:
+    from imagekit.values.class_names import common_name  # noqa: PLC0415  (slow)
+
     return TaskDocument(
         name=task.name,
         module=module_of(task.func, bundle.root),
-        called=task.called,
+        called=common_name(task.called),
         settings=_settings(task),
         interface=task.interface.describe(),
         defaults=_defaults(task.interface),
@@ -95,7 +99,6 @@ def _defaults(interface: Interface) -> dict[str, Any]:
 
 def _origin(task: TaskTemplate[..., Any], root: str) -> str:
     """Return ``file:line``, with the file as the bundle has it."""
-    file = os.path.relpath(task.origin.file, root)
-    if file.startswith(os.pardir):
-        file = os.path.basename(file)
-    return f"{file.replace(os.sep, '/')}:{task.origin.line}"
+    file = os.path.abspath(task.origin.file)
+    inside = LoadedModule(name="", file=file).below(root)
+    return f"{inside or os.path.basename(file)}:{task.origin.line}"

@@ -10,7 +10,7 @@ from weakref import ref
 
 from imagekit.errors import DefinitionError
 from imagekit.origin import Origin, caller
-from imagekit.pod_template import PodTemplate
+from imagekit.pod_template import PodTemplate, template_of_model
 from imagekit.resources import Resources
 from imagekit.secret import Secret, SecretRequest, secrets_from_request
 
@@ -213,6 +213,8 @@ def checked_resources(value: object) -> Resources | None:
 def checked_template(value: object) -> str | PodTemplate | None:
     """Return *value* if it is a pod template, or the name of one.
 
+    Templates of the kubernetes package are taken over as they are now.
+
     Raises:
         DefinitionError: it is something else.
     """
@@ -220,7 +222,14 @@ def checked_template(value: object) -> str | PodTemplate | None:
         return value
     if isinstance(value, str) and value:
         return value
-    raise DefinitionError(f"wanted a pod template or the name of one, found {value!r}")
+    found = template_of_model(value)
+    if found is None:
+        kind = repr(value) if isinstance(value, str) else type(value).__qualname__
+        raise DefinitionError(
+            f"wanted a pod template or the name of one, found {kind}",
+            hint="write pod_template=PodTemplate(...), or give it a V1PodTemplate",
+        )
+    return found
 
 
 def _checked_name(name: object) -> str:

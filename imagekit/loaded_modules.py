@@ -84,10 +84,11 @@ class LoadedModule:
         if not name:
             return None
         inside = name.replace(".", "/")
-        # An extension module has a tag of the interpreter before its suffix.
+        # An extension module has a tag of the interpreter before its suffix. A program
+        # may have no suffix: no import finds that.
         stem, dot, tag = os.path.basename(self.file).partition(".")
-        last = name.rpartition(".")[2]
-        for suffix in (*_ENDINGS, f"{dot}{tag}") if stem == last else _ENDINGS:
+        has_tag = dot and stem == name.rpartition(".")[2]
+        for suffix in (*_ENDINGS, f"{dot}{tag}") if has_tag else _ENDINGS:
             if self.file.endswith(f"/{inside}{suffix}"):
                 return self.file[: -len(f"/{inside}{suffix}")] or "/"
         return None
@@ -189,6 +190,25 @@ def interpreter_folder(root: str) -> str | None:
     """Return the path of this Python's environment below *root*; None outside of it."""
     prefix = LoadedModule(name="", file=sys.prefix)
     return prefix.below(root)
+
+
+def folder_below(folder: str, root: str, real: dict[str, str]) -> str | None:
+    """Return the path of *folder* relative to *root*, or None outside of it.
+
+    Either may be reached by a link that the other is not reached by.
+
+    Args:
+        folder: absolute path.
+        root: likewise; ``.`` is the root itself.
+        real: keeps the real paths of folders.
+    """
+    if folder == root:
+        return "."
+    found = _inside(folder, root)
+    if found is None:
+        own, above = _real_folder(folder, real), _real_folder(root, real)
+        found = "." if own == above else _inside(own, above)
+    return found
 
 
 def _is_foreign(root: str, path: str, environments: dict[str, bool]) -> bool:

@@ -8,6 +8,11 @@ from typing import Any, Protocol
 from imagekit.errors import DefinitionError
 from imagekit.records import dataclass
 
+#: Annotation that says which container of a pod runs the task.
+CONTAINER = "imagekit/container"
+#: What that is called if nobody says so.
+PRIMARY = "primary"
+
 
 class V1PodSpec(Protocol):
     """What imagekit uses of ``kubernetes.client.V1PodSpec``, as of all its models."""
@@ -30,7 +35,7 @@ class PodTemplate:
     """
 
     pod_spec: V1PodSpec | Mapping[str, Any] | None = None
-    primary_container_name: str = "primary"
+    primary_container_name: str = PRIMARY
     labels: Mapping[str, str] | None = None
     annotations: Mapping[str, str] | None = None
 
@@ -39,8 +44,9 @@ class PodTemplate:
         known = spec is None or isinstance(spec, Mapping) or _is_model(spec)
         if not known:
             raise DefinitionError(
-                f"wanted pod_spec as a V1PodSpec or a mapping, found {spec!r}"
+                f"wanted pod_spec as a V1PodSpec or a mapping, found {_type_name(spec)}"
             )
+        _check(spec, "pod_spec")
         name: object = self.primary_container_name
         if not isinstance(name, str) or not name:
             raise DefinitionError(
@@ -65,8 +71,77 @@ class PodTemplate:
         return {"metadata": metadata, "spec": _manifest(self.pod_spec or {})}
 
 
+def template_of_model(value: object) -> PodTemplate | None:
+    """Return a ``V1PodTemplate``, ``V1PodTemplateSpec`` or ``V1PodSpec`` as a template.
+
+    The task's container is the one that the annotation ``imagekit/container`` of a
+    ``V1PodTemplate`` names, as with such an object on the cluster. None is for all that
+    is no such model of the kubernetes package.
+
+    Raises:
+        DefinitionError: no pod can be what it says.
+    """
+    if _is_pod_spec(value):
+        return PodTemplate(value)  # type: ignore[arg-type]  # as was just asked
+    template = value if hasattr(value, "spec") else getattr(value, "template", None)
+    spec = getattr(template, "spec", None)
+    if not _is_pod_spec(spec):
+        return None
+    outer = _texts_of(value, "annotations") if template is not value else {}
+    return PodTemplate(
+        spec,
+        primary_container_name=outer.get(CONTAINER, PRIMARY),
+        labels=_texts_of(template, "labels"),
+        annotations=_texts_of(template, "annotations"),
+    )
+
+
+def _texts_of(model: object, what: str) -> Any:
+    return getattr(getattr(model, "metadata", None), what, None) or {}
+
+
+def _is_pod_spec(value: object) -> bool:
+    return _is_model(value) and hasattr(value, "containers")
+
+
 def _is_model(value: object) -> bool:
     return hasattr(value, "attribute_map")
+
+
+def _check(value: object, where: str) -> None:
+    """Check that *value* can be a part of a manifest.
+
+    Raises:
+        DefinitionError: JSON has nothing like it.
+    """
+    if _is_model(value):
+        for attribute in value.attribute_map:  # type: ignore[attr-defined]  # it has
+            _check(getattr(value, attribute), f"{where}.{attribute}")
+        return
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise DefinitionError(
+                    f"wanted names of fields as texts in {where}, found {key!r}"
+                )
+            _check(item, f"{where}.{key}")
+        return
+    if isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            _check(item, f"{where}[{number}]")
+        return
+    is_finite = not isinstance(value, float) or value - value == 0
+    known = value is None or isinstance(value, str | int | float)
+    if not is_finite or not (known or hasattr(value, "isoformat")):
+        found = _type_name(value) if is_finite else repr(value)
+        raise DefinitionError(
+            f"wanted what a manifest can hold as {where}, found {found}",
+            hint="texts, numbers, true and false, lists and mappings",
+        )
+
+
+def _type_name(value: object) -> str:
+    return f"an object of the type {type(value).__qualname__!r}"
 
 
 def _manifest(value: Any) -> Any:

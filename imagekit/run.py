@@ -258,8 +258,8 @@ def with_runcontext(
     """Return what runs tasks as these parameters say.
 
     Args:
-        mode: ``local`` runs tasks in this process, ``container`` in their images; by
-            default as the settings have it.
+        mode: ``local`` runs tasks in this process, ``container`` in their images on
+            this machine, ``remote`` on a cluster; by default as the settings have it.
         name: name of the run, which no other may have; by default one is made up.
         service_account: account of tasks on a cluster.
         version: version of the code; by default the digest of the code bundle.
@@ -269,10 +269,12 @@ def with_runcontext(
         copy_bundle_to: a folder that receives the code bundle too.
         interactive_mode: whether a person waits, as in a notebook; by default found
             out.
-        raw_data_path: folder for files and arrays that go from task to task.
+        raw_data_path: where files and arrays are that go from task to task: a folder,
+            or on a cluster what the setting ``raw-data-path`` may be.
         run_base_dir: folder for the record, in place of that of the settings.
         overwrite_cache: compute results even if they are known, and keep them.
-        project: for task contexts; by default that of ``init()``.
+        project: for task contexts, and on a cluster the namespace, unless the setting
+            ``namespace`` gives that; by default that of ``init()``.
         domain: likewise.
         env_vars: variables of all tasks; those of environments come after them.
         labels: kept with the record of the run.

@@ -15,13 +15,9 @@ from typing import Any
 from imagekit.errors import ImageKitError, SettingsError
 from imagekit.nearest import suggestion
 from imagekit.records import dataclass, field
+from imagekit.setting import Setting
 from imagekit.settings_kinds import WrongValueError
-from imagekit.settings_table import (
-    OTHER_VARIABLES,
-    SETTINGS,
-    TEST_VARIABLES,
-    Setting,
-)
+from imagekit.settings_table import OTHER_VARIABLES, SETTINGS, TEST_VARIABLES
 
 __all__ = ["Settings", "load_settings"]
 
@@ -40,6 +36,8 @@ class Settings:
     Attributes:
         mirrors: pairs of a registry and one of its mirrors, in order of preference.
         cache_cap: bytes.
+        gpu_label: empty where no kind of GPU is asked for.
+        gpu_products: pairs of a kind of GPU and a value of the label.
         sources: attribute to where its value came from.
         files: the files that were read, the nearest first.
     """
@@ -71,6 +69,12 @@ class Settings:
     namespace: str | None = None
     service_account: str | None = None
     pull_secrets: tuple[str, ...] = ()
+    secret_name: str = "imagekit"  # noqa: S105  (the name of a Secret, not its value)
+    pod_labels: tuple[tuple[str, str], ...] = ()
+    pod_annotations: tuple[tuple[str, str], ...] = ()
+    gpu_label: str = "nvidia.com/gpu.product"
+    gpu_products: tuple[tuple[str, str], ...] = ()
+    spot: str | None = None
     raw_data_path: str | None = None
     max_pods: int = 100
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)

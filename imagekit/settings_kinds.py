@@ -150,6 +150,42 @@ def _mirrors(value: Any, folder: str) -> tuple[tuple[str, str], ...]:
     return tuple(dict.fromkeys(pairs))
 
 
+def _table(value: Any, _folder: str) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(dict(_items(value)).items()))
+
+
+def _products(value: Any, _folder: str) -> tuple[tuple[str, str], ...]:
+    if isinstance(value, dict):
+        value = [(key, item) for key, items in value.items() for item in _many(items)]
+    return tuple(dict.fromkeys(_items(value)))
+
+
+def _items(value: Any) -> list[tuple[str, str]]:
+    pairs = list(value.items()) if isinstance(value, dict) else value
+    if not isinstance(pairs, list | tuple):
+        raise WrongValueError
+    found = []
+    for item in pairs:
+        if not isinstance(item, list | tuple) or len(item) != 2:  # noqa: PLR2004
+            raise WrongValueError
+        if not all(isinstance(side, str) for side in item) or not item[0]:
+            raise WrongValueError
+        found.append((item[0], item[1]))
+    return found
+
+
+def _pair(value: Any, folder: str) -> str:
+    text = _text(value, folder)
+    key, equals, _ = text.partition("=")
+    if not key or not equals:
+        raise WrongValueError
+    return text
+
+
+def _gpu_label(value: Any, folder: str) -> str:
+    return "" if value in ("", "none") else _text(value, folder)
+
+
 def _many(value: object) -> list[object]:
     return value if isinstance(value, list) else [value]
 
@@ -160,6 +196,11 @@ def _commas(text: str) -> list[str]:
 
 def _pairs(text: str) -> list[list[str]]:
     return [[side.strip() for side in item.split("=")] for item in _commas(text)]
+
+
+def _assignments(text: str) -> list[list[str]]:
+    """Return pairs; other than in :func:`_pairs`, a value may have a ``=`` in it."""
+    return [[side.strip() for side in item.split("=", 1)] for item in _commas(text)]
 
 
 TEXT = Kind("a text", _text)
@@ -185,3 +226,12 @@ FOLDER = Kind("the path of a folder", _path)
 SIZE = Kind("a size like '20GB' or '20GiB', or a number of bytes", _size)
 COUNT = Kind("a whole number from 1", _count)
 MODE = Kind("'local', 'container' or 'remote'", _mode)
+TABLE = Kind("a table of texts ('key=text' in a variable)", _table, _assignments)
+PAIR = Kind("a label and its value, 'LABEL=VALUE'", _pair)
+GPU_LABEL = Kind("the name of a label, or 'none'", _gpu_label)
+GPU_PRODUCTS = Kind(
+    "a table of kinds of GPUs and the values of a label that stand for them "
+    "('T4=value' in a variable)",
+    _products,
+    _assignments,
+)

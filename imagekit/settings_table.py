@@ -5,7 +5,7 @@ Parsing, ``imagekit config`` and ``docs/settings.md`` are all made from it.
 
 from __future__ import annotations
 
-from imagekit.records import dataclass
+from imagekit.setting import Setting
 from imagekit.settings_kinds import (
     CACHES,
     COUNT,
@@ -20,34 +20,8 @@ from imagekit.settings_kinds import (
     REGISTRY,
     SIZE,
     TEXT,
-    TEXTS,
-    Kind,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """A setting: where its value goes, how it is written, what it is for.
-
-    Attributes:
-        field: attribute of :class:`imagekit.settings.Settings`, and argument.
-        key: name in files.
-        default: value where nothing is set, as people read it.
-        example: value in a file, as TOML.
-    """
-
-    field: str
-    key: str
-    kind: Kind
-    default: str
-    example: str
-    meaning: str
-
-    @property
-    def variable(self) -> str:
-        """The environment variable."""
-        return f"IMAGEKIT_{self.key.upper().replace('-', '_')}"
-
+from imagekit.settings_on_clusters import ON_CLUSTERS
 
 SETTINGS: tuple[Setting, ...] = (
     Setting(
@@ -234,64 +208,7 @@ SETTINGS: tuple[Setting, ...] = (
         example="8",
         meaning="How many containers of tasks that don't wait for others run at once.",
     ),
-    Setting(
-        field="kubeconfig",
-        key="kubeconfig",
-        kind=FILE,
-        default="as `kubectl` finds it",
-        example='"clusters/team.yaml"',
-        meaning="File that says how Kubernetes is reached.",
-    ),
-    Setting(
-        field="kube_context",
-        key="kube-context",
-        kind=TEXT,
-        default="the current one",
-        example='"staging"',
-        meaning="Context of the kubeconfig.",
-    ),
-    Setting(
-        field="namespace",
-        key="namespace",
-        kind=TEXT,
-        default="`PROJECT-DOMAIN` where `init()` was given them, else the context's",
-        example='"research"',
-        meaning="Namespace on Kubernetes of deployments and runs.",
-    ),
-    Setting(
-        field="service_account",
-        key="service-account",
-        kind=TEXT,
-        default="`default`",
-        example='"imagekit"',
-        meaning="Service account of pods, which has to have the role in "
-        "`docs/kubernetes.md`.",
-    ),
-    Setting(
-        field="pull_secrets",
-        key="pull-secrets",
-        kind=TEXTS,
-        default="none",
-        example='["registry-login"]',
-        meaning="Kubernetes Secrets with which pods pull their images.",
-    ),
-    Setting(
-        field="raw_data_path",
-        key="raw-data-path",
-        kind=TEXT,
-        default="none",
-        example='"s3://bucket/imagekit"',
-        meaning="Where runs on a cluster keep large data: a URL that fsspec knows, a "
-        "folder that all pods have, or `pvc://CLAIM/FOLDER`.",
-    ),
-    Setting(
-        field="max_pods",
-        key="max-pods",
-        kind=COUNT,
-        default="`100`",
-        example="20",
-        meaning="How many Jobs one task on a cluster may have at a time.",
-    ),
+    *ON_CLUSTERS,
 )
 
 #: Variables that are no settings, so that they can't be taken for misspelt ones.

@@ -78,14 +78,22 @@ def environment_document(random: Random, number: int = 0) -> EnvironmentDocument
 
 
 def options_of(random: Random) -> PodOptions:
+    kinds = tuple((kind, (f"a-{kind[:2]}",)) for kind in get_args(GPUType))
+    gpus = [
+        ("nvidia.com/gpu.product", ()),
+        ("nvidia.com/gpu.product", (("T4", ("tesla-t4",)),)),
+        ("example.com/gpu", kinds),
+        ("", ()),
+    ]
+    gpu_label, gpu_products = random.choice(gpus)
     return PodOptions(
         service_account=random.choice(["", "runner"]),
         image_pull_secrets=_some(random, ["registry-login", "other.login"]),
         labels=_pairs(random, ["team", "example.com/cost-centre"], ["a", "b-1", ""]),
         annotations=_pairs(random, ["example.com/note"], ["any text, also longer: é"]),
         secret_name=random.choice(["imagekit", "team.secrets"]),
-        gpu_label=random.choice(["nvidia.com/gpu.product", "example.com/gpu", ""]),
-        gpu_products=random.choice([(), (("T4", ("tesla-t4",)),)]),
+        gpu_label=gpu_label,
+        gpu_products=gpu_products,
         spot=random.choice([None, ("cloud.google.com/gke-spot", "true")]),
     )
 

@@ -176,8 +176,9 @@ async def fans_out(count: int, seconds: float) -> list[float]:
 
 @top.task
 async def tries_all(count: int, seconds: float) -> list[Met]:
-    """Make many calls at once, of which some may go wrong."""
-    return list(await asyncio.gather(*(_met(waits(seconds)) for _ in range(count))))
+    """Make many calls at once, of which some may have to wait for too long."""
+    call = waits.override(timeout=Timeout(max_queued_time=5))
+    return list(await asyncio.gather(*(_met(call(seconds)) for _ in range(count))))
 
 
 def attempt() -> int:

@@ -121,15 +121,38 @@ def test_all(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert bundle.main_module == "main"
 
 
+def test_manifests_of_a_deployment_are_no_code(project: Path) -> None:
+    before = code_bundle("all", project, modules=loaded(project))
+    for name in ("deploy/team/ik-env-env-1.yaml", "names/ik-current-env.yaml"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text("# Written by 'imagekit deploy'.\na: b\n")
+
+    assert code_bundle("all", project, modules=loaded(project)) == before
+
+    (project / "deploy" / "notes.txt").write_text("")
+    after = code_bundle("all", project, modules=loaded(project)).tree
+    assert {entry.path for entry in after.entries} == {
+        *(entry.path for entry in before.tree.entries),
+        "deploy",
+        "deploy/notes.txt",
+    }
+
+
 def test_none(project: Path) -> None:
     bundle = code_bundle("none", project, modules=loaded(project))
 
     assert bundle.tree.entries == ()
     check_version("none", "v1")
     check_version("all", None)
-    for version in (None, ""):
-        with pytest.raises(DeploymentError, match="copy_style='none' copies none"):
-            check_version("none", version)
+    with pytest.raises(DeploymentError, match="copy_style='none' copies none"):
+        check_version("none", None)
+
+
+@pytest.mark.parametrize("version", ["", "v\udcff", "a\nb", 5, True])
+@pytest.mark.parametrize("copy_style", ["none", "loaded_modules"])
+def test_versions_that_nobody_can_read(copy_style: CopyStyle, version: object) -> None:
+    with pytest.raises(DeploymentError, match="wanted a version that is a text"):
+        check_version(copy_style, version)
 
 
 def test_unknown_copy_style(project: Path) -> None:
@@ -255,6 +278,35 @@ def test_modules_by_way_of_a_link(project: Path, tmp_path: Path) -> None:
     assert bundle.import_paths == (".",)
 
 
+@pytest.mark.parametrize("is_linked", ["path", "root"])
+def test_folders_that_only_one_of_root_and_path_is_a_link_to(
+    is_linked: str, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(project)
+    root, path = (project, link) if is_linked == "path" else (link, project)
+    (project / "src").mkdir()
+    (project / "src" / "tool.py").write_text("")
+    monkeypatch.syspath_prepend(path / "src")
+    more = {"tool": module("tool", path / "src" / "tool.py")}
+
+    bundle = code_bundle("loaded_modules", root, modules=loaded(project, **more))
+
+    assert bundle.import_paths == ("src", ".")
+
+
+def test_folders_outside_of_the_root_are_left_out(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = project / "pkg"
+    monkeypatch.syspath_prepend(project)
+    modules = {"pkg.sub": module("pkg.sub", package / "sub" / "__init__.py")}
+
+    bundle = code_bundle("loaded_modules", package, modules=modules)
+
+    assert bundle.import_paths == (".",)
+
+
 def test_lazy_modules_stay_so(project: Path) -> None:
     class Lazy(ModuleType):
         def __getattribute__(self, name: str) -> object:
@@ -357,6 +409,18 @@ def test_files_that_can_not_be_imported(project: Path, name: str) -> None:
 
     with pytest.raises(ModuleLoadError, match="can't import"):
         module_of(project / name, project)
+
+
+def test_a_module_that_was_loaded_from_a_file_without_suffix(
+    project: Path, imported: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "job").write_text("")
+    # As the command line loads it.
+    monkeypatch.setitem(sys.modules, "job", module("job", project / "job"))
+    monkeypatch.setattr(imported.task, "__module__", "job")
+
+    with pytest.raises(ModuleLoadError, match=r"that of a file without '\.py'"):
+        module_of(imported.task, project)
 
 
 def test_module_of_a_file(project: Path) -> None:

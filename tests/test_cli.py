@@ -109,8 +109,23 @@ class TestCommands:
             ),
             (
                 ["build"],
-                "the following arguments are required: FILE[:NAME], NAME",
+                "the following arguments are required: FILE[:NAME]\n",
                 "'imagekit build --help' shows what there is",
+            ),
+            (
+                ["deploy"],
+                "the following arguments are required: FILE\n",
+                "'imagekit deploy --help' shows what there is",
+            ),
+            (
+                ["deploy", "main.py", "--copy-style", "none"],
+                "--copy-style none copies no code: what version is it?",
+                "give --version too, or another --copy-style",
+            ),
+            (
+                ["prune", "--older-than", "30"],
+                "argument --older-than: wanted an age with its unit, such as 7d",
+                None,
             ),
             (
                 ["cache", "gc", "--all", "--layers"],

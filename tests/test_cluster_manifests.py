@@ -264,6 +264,19 @@ def test_labels_of_a_run_do_not_replace_those_of_a_template() -> None:
     refused(DeploymentError, "'b c'", lambda: job(labels={"a": "b c"}))
 
 
+def test_the_label_that_says_who_manages_an_object_is_replaced() -> None:
+    theirs = {"app.kubernetes.io/managed-by": "Helm", "team": "red"}
+    template = pod_of(pod_template=PodTemplate(labels=theirs))
+    found = job(template, labels=theirs)
+    for labels in (
+        template["metadata"]["labels"],
+        found["metadata"]["labels"],
+        found["spec"]["template"]["metadata"]["labels"],
+    ):
+        assert labels["app.kubernetes.io/managed-by"] == "imagekit"
+        assert labels["team"] == "red"
+
+
 def test_data_on_a_claim() -> None:
     found = job(raw_data_path="pvc://data/runs/x/")["spec"]["template"]
     claims = [

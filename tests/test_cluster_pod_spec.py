@@ -27,7 +27,7 @@ from cluster_environments import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagekit import PodTemplate, Resources, Secret, quantity
+from imagekit import PodTemplate, Resources, Secret, TaskEnvironment, quantity
 from imagekit.cluster.amounts import byte_amount, cpu_amount
 from imagekit.cluster.device_names import device_request
 from imagekit.cluster.documents import ImageDocument, Json
@@ -38,6 +38,8 @@ from imagekit.cluster.pod_spec import overridden, task_pod
 from imagekit.cluster.primary_container import primary_container, primary_name
 from imagekit.cluster.user_template import NAMED, TOKEN_FOLDER, named_template
 from imagekit.cluster.variables import literal
+from imagekit.environment import checked_template
+from imagekit.errors import DefinitionError
 from imagekit.records import replace
 from imagekit.resources import GPU, TPU, Accelerator, Device
 from imagekit.task_errors import DeploymentError, PrimaryContainerNotFoundError
@@ -458,6 +460,9 @@ def test_secrets_as_files() -> None:
         (Secret("token", mount="/proc/1"), "'/proc/1'"),
         (Secret("token", mount="/x/.."), "'/'"),
         (Secret("token", mount="/a:b"), "'/a:b'"),
+        (Secret("k", mount=TOKEN_FOLDER), f"'{TOKEN_FOLDER}'"),
+        (Secret("k", mount=f"{TOKEN_FOLDER}/token"), f"'{TOKEN_FOLDER}/token'"),
+        (Secret("k", mount="/run/secrets"), "'/run/secrets'"),
         (Secret("token", as_env_var="IMAGEKIT_CALL"), "IMAGEKIT_CALL"),
     ],
 )
@@ -620,6 +625,63 @@ def test_models_of_the_official_package() -> None:
     assert pod["spec"]["hostNetwork"] is True
     assert set(variables(pod)) == {"THEIR", "OURS", "IMAGEKIT_POD_NAME"}
     assert pod["metadata"]["annotations"]["imagekit/container"] == "main"
+
+
+def test_templates_of_the_official_package() -> None:
+    from kubernetes import client
+
+    spec = client.V1PodSpec(containers=[client.V1Container(name="main")])
+    metadata = client.V1ObjectMeta(labels={"team": "red"}, annotations={"a.lan/b": "c"})
+    inner = client.V1PodTemplateSpec(metadata=metadata, spec=spec)
+    outer = client.V1ObjectMeta(name="x", annotations={"imagekit/container": "main"})
+    whole = client.V1PodTemplate(metadata=outer, template=inner)
+    bare = client.V1PodTemplate(template=client.V1PodTemplateSpec(spec=spec))
+
+    labels, annotations = {"team": "red"}, {"a.lan/b": "c"}
+    assert checked_template(whole) == PodTemplate(spec, "main", labels, annotations)
+    assert checked_template(inner) == PodTemplate(spec, "primary", labels, annotations)
+    assert checked_template(bare) == PodTemplate(spec, "primary", {}, {})
+    assert checked_template(spec) == PodTemplate(spec)
+    env = TaskEnvironment("typed", pod_template=whole)
+    assert env.pod_template == checked_template(whole)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda client: client.V1Container(name="x", args=["y"] * 500),
+        lambda client: client.V1PodTemplate(),
+        lambda client: client.V1Deployment(spec=client.V1DeploymentSpec(
+            selector=client.V1LabelSelector(), template=client.V1PodTemplateSpec()
+        )),
+        lambda _client: {"spec": ["y"] * 500},
+    ],
+)  # fmt: skip
+def test_what_is_no_template_is_told_by_its_type(make: Callable[[Any], Any]) -> None:
+    from kubernetes import client
+
+    value = make(client)
+    with pytest.raises(DefinitionError, match=type(value).__name__) as caught:
+        checked_template(value)
+    assert len(caught.value.message) < 100
+
+
+@pytest.mark.parametrize(
+    ("spec", "where", "found"),
+    [
+        ({"securityContext": {"supplementalGroups": {1, 2}}},
+         "pod_spec.securityContext.supplementalGroups", "'set'"),
+        ({"containers": [{"name": b"x"}]}, "pod_spec.containers[0].name", "'bytes'"),
+        ({"priority": float("nan")}, "pod_spec.priority", "nan"),
+        ({"priority": float("-inf")}, "pod_spec.priority", "-inf"),
+        ({"volumes": [{1: "x"}]}, "pod_spec.volumes[0]", "1"),
+    ],
+)  # fmt: skip
+def test_what_no_manifest_can_hold(spec: Json, where: str, found: str) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        PodTemplate(spec)
+    assert where in caught.value.message
+    assert caught.value.message.endswith((f"found {found}", f"of the type {found}"))
 
 
 def test_a_primary_container_that_is_not_there_is_added() -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +13,9 @@ import pytest
 import yaml
 
 from imagekit.cluster.documents import EnvironmentDocument, ImageDocument
-from imagekit.cluster.manifest_files import write_manifests
+from imagekit.cluster.manifest_files import check_folder, write_manifests
 from imagekit.cluster.manifests import current_object, environment_objects
+from imagekit.cluster.names import UNPINNED
 from imagekit.cluster.namespaces import namespace_of
 from imagekit.cluster.pod_options import PodOptions
 from imagekit.errors import SettingsError
@@ -81,20 +86,70 @@ def test_earlier_versions_and_files_of_others_stay(tmp_path: Path) -> None:
     assert names(read(tmp_path)) == names(manifests("2"))
 
 
-def test_what_imagekit_did_not_write_is_not_written_over(tmp_path: Path) -> None:
-    (tmp_path / "kustomization.yaml").write_text("resources: []\n")
+def unpinned(version: str) -> list[Any]:
+    found = manifests(version)
+    for item in found:
+        item["metadata"].setdefault("annotations", {})[UNPINNED] = "true"
+    return found
 
-    with pytest.raises(DeploymentError, match=r"kustomization\.yaml' is there"):
-        write_manifests(tmp_path, manifests("1"))
 
-    assert [path.name for path in tmp_path.iterdir()] == ["kustomization.yaml"]
+def test_digests_are_not_lost_to_a_dry_run_of_the_same_version(tmp_path: Path) -> None:
+    write_manifests(tmp_path, unpinned("1"))
+    assert UNPINNED in str(read(tmp_path))
+    write_manifests(tmp_path, manifests("1"))
+    before = {path: path.read_text() for path in tmp_path.iterdir()}
+
+    write_manifests(tmp_path, unpinned("1"))
+
+    assert {path: path.read_text() for path in tmp_path.iterdir()} == before
+    # Of another version, it is what is current.
+    write_manifests(tmp_path, unpinned("2"))
+    assert names(read(tmp_path)) == names([*manifests("1"), *manifests("2")])
+    pointer = next(i for i in read(tmp_path) if "current" in i["metadata"]["name"])
+    assert pointer["data"]["version"] == "2"
+
+
+@pytest.mark.parametrize(
+    "name", ["kustomization.yaml", "kustomization.yml", "Kustomization"]
+)
+@pytest.mark.parametrize("write", [write_manifests, check_folder])
+def test_what_imagekit_did_not_write_is_not_written_over(
+    tmp_path: Path, name: str, write: Callable[[Path, list[Any]], object]
+) -> None:
+    (tmp_path / name).write_text("resources: []\n")
+
+    with pytest.raises(DeploymentError, match=f"{name}' is there"):
+        write(tmp_path, manifests("1"))
+
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_a_folder_that_can_not_be_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(DeploymentError, match="can't write manifests"):
-        write_manifests(tmp_path / "file" / "below", manifests("1"))
+    for write in (write_manifests, check_folder):
+        with pytest.raises(DeploymentError, match="can't write manifests"):
+            write(tmp_path / "file" / "below", manifests("1"))
+
+
+def test_the_folder_is_checked_before_anything_is_pushed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "main.py").write_text(
+        "import imagekit\n"
+        "env = imagekit.TaskEnvironment('env', image='ghcr.io/x/y:1')\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-m", "imagekit", "deploy", "main.py", "--output", "file/x"],
+        cwd=tmp_path,
+        env={**os.environ, "IMAGEKIT_REGISTRY": "registry.invalid/team"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "can't write manifests to 'file/x'" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,9 @@ import yaml
 
 import imagekit
 from imagekit import Image, TaskEnvironment
+from imagekit.bundle import bundle_root, code_bundle
+from imagekit.deploying import Deploying
+from imagekit.initialization import configuration
 from imagekit.task_errors import DeploymentError, InitializationError
 
 _MODULE = """\
@@ -50,8 +53,12 @@ print(found.version, *found.envs, *found.tasks)
 
 
 def deployed(folder: Path, **environ: str) -> list[str]:
+    return printed(_PRINT, folder, **environ)
+
+
+def printed(script: str, folder: Path, **environ: str) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-c", _PRINT, str(folder)],
+        [sys.executable, "-c", script, str(folder)],
         capture_output=True,
         text=True,
         check=False,
@@ -80,6 +87,51 @@ def test_a_version_is_the_same_everywhere(project: Path, tmp_path: Path) -> None
 
     assert first == second
     assert first[1:] == ["env", "base", "env.second", "base.first"]
+
+
+def test_a_version_is_the_same_by_way_of_a_link(project: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(project)
+    # The root is the link, while the module was imported from where that leads.
+    script = _PRINT.replace(
+        "root_dir=sys.argv[1]", "root_dir=sys.argv[1].replace('project', 'link')"
+    )
+
+    assert printed(script, project) == deployed(project)
+
+
+_PROGRAM = """\
+import dataclasses
+import imagekit
+
+@dataclasses.dataclass
+class Options:
+    size: int = 1
+
+env = imagekit.TaskEnvironment("program", image="ghcr.io/x/y:1")
+
+@env.task(cache="auto")
+def step(options: Options = Options()) -> Options:
+    return options
+
+if __name__ == "__main__":
+    found, = imagekit.deploy(env, dryrun=True)
+    print(found.version)
+"""
+
+
+def test_a_version_is_the_same_for_a_program_and_its_module(project: Path) -> None:
+    (project / "program.py").write_text(_PROGRAM)
+    run = subprocess.run(
+        [sys.executable, "program.py"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    found = cli(project, "deploy", "program.py", "--dry-run", "--json")
+    assert run.stdout.split() == [found["deployments"][0]["version"]]
 
 
 @pytest.mark.parametrize(
@@ -145,13 +197,18 @@ sys.addaudithook(watch)
 from imagekit.cli import main
 sys.exit(main(["deploy", "module.py", "--dry-run"]))
 """
+    environ = {
+        "HOME": str(home),
+        "KUBECONFIG": "/nowhere",
+        "IMAGEKIT_REGISTRY": "registry.invalid/team",
+    }
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
         text=True,
         check=False,
         cwd=project,
-        env={**os.environ, "HOME": str(home), "KUBECONFIG": "/nowhere"},
+        env={**os.environ, **environ},
     )
 
     assert done.returncode == 0, done.stderr
@@ -260,6 +317,64 @@ def cli(folder: Path, *words: str, **environ: str) -> dict[str, Any]:
     return found
 
 
+_TWICE = """\
+from imagekit import TaskEnvironment
+
+one = TaskEnvironment("env", image="ghcr.io/x/y:1")
+two = TaskEnvironment("env", image="ghcr.io/x/y:2")
+on_top = TaskEnvironment("on-top", image="ghcr.io/x/y:1", depends_on=[one])
+other = TaskEnvironment("other", image="ghcr.io/x/y:1")
+"""
+
+
+@pytest.mark.parametrize("name", ["env", "one", "two", "on-top"])
+def test_a_name_that_two_environments_have_is_refused(project: Path, name: str) -> None:
+    (project / "twice.py").write_text(_TWICE)
+    words = [sys.executable, "-m", "imagekit", "deploy", "twice.py", "--dry-run"]
+
+    done = subprocess.run(
+        [*words, name], capture_output=True, text=True, check=False, cwd=project
+    )
+    assert done.returncode == 1
+    assert "two environments are called 'env'" in done.stderr
+    assert "twice.py:3" in done.stderr
+    assert "twice.py:4" in done.stderr
+    cli(project, *words[3:], "other", "--json")
+
+
+def test_what_is_current_is_the_same_in_any_order() -> None:
+    image = Image.from_base("ghcr.io/x/y:1")
+    base = TaskEnvironment("shared", image=image)
+    roots = [
+        TaskEnvironment(f"root-{number}", image=image, depends_on=[base])
+        for number in range(4)
+    ]
+
+    def current(*environments: TaskEnvironment) -> dict[str, str]:
+        # As the command does it: all of them in one go.
+        configured = configuration()
+        deploying = Deploying.of(
+            code_bundle("loaded_modules", bundle_root()),
+            settings=configured.settings(),
+            configuration=configured,
+        )
+        plans = deploying.plan(environments)
+        own = {plan.environments[0].name: plan.version for plan in plans}
+        found = {
+            item["metadata"]["labels"]["imagekit/environment"]: item["data"]["version"]
+            for item in deploying.manifests(plans, pinned=False)
+            if item["metadata"]["name"].startswith("ik-current-")
+        }
+        assert found == {**found, **own}
+        return found
+
+    wanted = current(*roots)
+    assert wanted["shared"] in {wanted[root.name] for root in roots}
+    assert current(*roots[::-1]) == wanted
+    assert current(*roots[2:], *roots[:2]) == wanted
+    assert current(base, *roots)["shared"] == current(base)["shared"]
+
+
 def test_no_code_needs_a_version() -> None:
     env = TaskEnvironment("alone", image="ghcr.io/x/y:1")
 
@@ -280,6 +395,22 @@ def test_two_environments_of_one_name_are_refused() -> None:
 
     with pytest.raises(DeploymentError, match=r"'twice'.*test_deploy_plan\.py:\d+"):
         imagekit.deploy(root, dryrun=True, copy_style="none", version="1")
+
+
+def test_an_environment_that_is_too_large_is_told_with_its_line() -> None:
+    env = TaskEnvironment("large", image="ghcr.io/x/y:1", description="x" * 2**20)
+
+    with pytest.raises(DeploymentError, match="'large' is too large") as caught:
+        imagekit.deploy(env, dryrun=True)
+    assert caught.value.origin == str(env.origin)
+
+
+@pytest.mark.parametrize("version", ["", 5, "v\udcff"])
+def test_what_is_no_version_is_refused(version: Any) -> None:
+    env = TaskEnvironment("alone", image="ghcr.io/x/y:1")
+
+    with pytest.raises(DeploymentError, match="wanted a version that is a text"):
+        imagekit.deploy(env, dryrun=True, version=version)
 
 
 def test_what_is_no_environment_is_refused() -> None:

@@ -11,15 +11,20 @@ from typing import Any, NamedTuple
 
 import pytest
 
+import imagekit
+from imagekit import Image, TaskEnvironment, initialization
 from imagekit.cli.remote_runs import readable
 from imagekit.cluster.documents import RunDocument
+from imagekit.deploying import Deploying
 from imagekit.errors import DefinitionError
 from imagekit.io import File
+from imagekit.remote import beginning
+from imagekit.remote.client import Client
 from imagekit.remote.local_record import begin_record
 from imagekit.remote.submission import name_of_run
 from imagekit.run_events import ROOT, Started
 from imagekit.run_records import RUNS, RunRecords
-from imagekit.task_errors import RuntimeUserError
+from imagekit.task_errors import RunAbortedError, RuntimeUserError
 
 
 def run(name: str = "first") -> RunDocument:
@@ -133,3 +138,41 @@ class Shape:
 )
 def test_results_are_shown_as_json(value: Any, wanted: Any) -> None:
     assert json.loads(json.dumps(readable(value))) == wanted
+
+
+def test_what_a_run_needs_is_deployed_where_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = {"server": "https://127.0.0.1:1"}
+    context = {"cluster": "c", "user": "u", "namespace": "other"}
+    kubeconfig = {
+        "current-context": "x",
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+        "contexts": [{"name": "x", "context": context}],
+    }
+    (tmp_path / "kubeconfig").write_text(json.dumps(kubeconfig))
+    monkeypatch.setenv("IMAGEKIT_KUBECONFIG", str(tmp_path / "kubeconfig"))
+    monkeypatch.setenv("IMAGEKIT_RECORD_DIR", str(tmp_path / "records"))
+    monkeypatch.setattr(initialization, "_current", [])
+    places = []
+
+    def deploy(deploying: Deploying, _plan: object, client: Client) -> None:
+        places.append((deploying.namespace, client.cluster.namespace))
+        raise RunAbortedError("enough is known")
+
+    monkeypatch.setattr(beginning, "_deploy", deploy)
+    imagekit.init(root_dir=tmp_path, project="all", domain="live")
+    env = TaskEnvironment("clients", image=Image.from_base("registry.example/x:1"))
+
+    @env.task
+    def nothing() -> None:
+        """Do nothing."""
+
+    runner = imagekit.with_runcontext(
+        mode="remote", project="shop", domain="dev", copy_style="none", version="v"
+    )
+    with pytest.raises(RunAbortedError):
+        runner.run(nothing)
+
+    assert places == [("shop-dev", "shop-dev")]

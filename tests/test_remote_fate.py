@@ -8,6 +8,7 @@ import pytest
 
 from imagekit.remote.root_fate import (
     Going,
+    Lingering,
     NoPod,
     Over,
     RootFate,
@@ -18,6 +19,7 @@ from imagekit.running.cluster.pod_endings import PENDING
 from imagekit.task_errors import (
     ImagePullBackOffError,
     InvalidImageNameError,
+    OOMError,
     RuntimeSystemError,
     TaskTimeoutError,
     WorkerLostError,
@@ -203,3 +205,61 @@ def test_a_program_that_is_not_there_is_given_up_at_once(clock: Clock) -> None:
     found.see_pod(pod(phase="Failed", **ended(127, "ContainerCannotRun")))
 
     assert isinstance(found.now(), Stuck)
+
+
+def test_init_containers_that_fail_again_and_again_are_given_up(clock: Clock) -> None:
+    found = fate(clock)
+    for uid in "123":
+        assert found.now() == Going()
+        init = {"terminated": {"exitCode": 3, "reason": "Error"}}
+        status = {"initContainerStatuses": [{"name": "fetch", "state": init}]}
+        found.see_pod(pod(uid, "Failed", **status))
+
+    match found.now():
+        case Stuck(error=error):
+            assert "'fetch'" in error.message
+        case other:
+            pytest.fail(f"{other}")
+
+
+def test_a_pod_whose_sidecar_goes_on_is_told_of_until_it_is_deleted(
+    clock: Clock,
+) -> None:
+    found = fate(clock)
+    found.see_pod(pod(phase="Running"))
+    half = pod(phase="Running", **ended(137, "OOMKilled"))
+    found.see_pod(half)
+
+    clock.now += 100
+    assert found.now() == Lingering(pod=half)
+    (error,) = found.ends
+    assert isinstance(error, OOMError)
+    half["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    found.see_pod(half)
+    assert found.now() == Going()
+    found.see_pod(pod("2", "Running"))
+    assert found.now() == Going()
+    assert len(found.ends) == 1
+
+
+def test_the_time_in_a_queue_begins_with_the_job(clock: Clock) -> None:
+    found = RootFate("env.task", queued=60.0, clock=clock)
+    found.see_job(job(active=1), age=50.0)
+    found.see_pod(pod(**UNSCHEDULABLE))
+
+    assert isinstance(found.now(), Waiting)
+    clock.now += 11
+    match found.now():
+        case Stuck(error=error):
+            assert isinstance(error, TaskTimeoutError)
+        case other:
+            pytest.fail(f"{other}")
+
+
+def test_a_task_that_has_begun_waits_in_no_queue(clock: Clock) -> None:
+    found = RootFate("env.task", queued=60.0, clock=clock)
+    found.see_job(job(active=1), age=500.0)
+    found.begin()
+    found.see_pod(pod(**UNSCHEDULABLE))
+
+    assert isinstance(found.now(), Waiting)

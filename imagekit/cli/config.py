@@ -45,10 +45,8 @@ def _plain(field: str, value: Any) -> Any:
         from imagekit.oci.address import redact  # noqa: PLC0415  (rarely needed)
 
         return redact(value)
-    if field == "mirrors":
-        return [list(pair) for pair in value]
     if isinstance(value, tuple):
-        return list(value)
+        return [list(item) if isinstance(item, tuple) else item for item in value]
     return value if isinstance(value, int | None) else str(value)
 
 

@@ -6,6 +6,7 @@ import time
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
+from imagekit.cli.code_options import add_code_options, check_code_options
 from imagekit.cli.display import display
 from imagekit.cli.output import Output
 from imagekit.cli.sizes import seconds_text, size_text
@@ -36,18 +37,13 @@ def configure(parser: Parser) -> None:
         "names",
         metavar="NAME",
         nargs="*",
+        default=(),  # without one, argparse calls it required
         help="environment, or the variable that holds it; by default all of the file",
     )
-    parser.add_argument(
-        "--version",
-        metavar="VERSION",
-        help="the version; by default made from the code, images and settings",
-    )
-    parser.add_argument(
-        "--copy-style",
-        choices=("loaded_modules", "all", "none"),
-        default="loaded_modules",
-        help="the code that goes along (default: loaded_modules)",
+    add_code_options(
+        parser,
+        version="the version; by default made from the code, images and settings",
+        copy_style="the code that goes along",
     )
     parser.add_argument(
         "--dry-run",
@@ -67,6 +63,7 @@ def run(arguments: Namespace, output: Output) -> int:
     from imagekit.cli.environment_files import load_environments  # noqa: PLC0415
 
     began = time.monotonic()
+    check_code_options(arguments.copy_style, arguments.version)
     check_version(arguments.copy_style, arguments.version)
     environments = load_environments(arguments.file, tuple(arguments.names))
     if arguments.dry_run:
@@ -74,11 +71,11 @@ def run(arguments: Namespace, output: Output) -> int:
     with display(output) as progress:
         deploying = _deploying(arguments, progress)
         plans = deploying.plan(environments, arguments.version)
-        done = (
-            deploying.carry_out(plans)
-            if arguments.output is None
-            else deploying.push(plans)
-        )
+        if arguments.output is None:
+            done = deploying.carry_out(plans)
+        else:
+            _check_folder(arguments.output, deploying.manifests(plans, pinned=False))
+            done = deploying.push(plans)
     _describe(done.plans, output, dry_run=False)
     output.document["uploaded"] = done.uploaded
     took = seconds_text(time.monotonic() - began)
@@ -118,6 +115,7 @@ def _outline(
     deploying = _deploying(arguments, silent)
     plans = deploying.plan(environments, arguments.version)
     _describe(plans, output, dry_run=True)
+    _warn(deploying, environments, output)
     objects = deploying.manifests(plans, pinned=False)
     output.document["manifests"] = list(objects)
     if arguments.output is not None:
@@ -125,6 +123,28 @@ def _outline(
     else:
         output.line(yaml_stream(objects).removesuffix("\n"))
     return 0
+
+
+def _warn(
+    deploying: Deploying, environments: Sequence[Environment], output: Output
+) -> None:
+    """Say what a deploy would want that is not known here."""
+    from imagekit.environment_images import with_dependencies  # noqa: PLC0415
+    from imagekit.task_errors import InitializationError  # noqa: PLC0415
+
+    try:
+        deploying.deployer.check(with_dependencies(environments))
+    except InitializationError as error:
+        output.talk(f"warning: {error.message}, so that a deploy would fail")
+        output.talk(f"hint: {error.hint}")
+
+
+def _check_folder(folder: str, objects: Sequence[Any]) -> None:
+    from pathlib import Path  # noqa: PLC0415  (not for --help)
+
+    from imagekit.cluster.manifest_files import check_folder  # noqa: PLC0415
+
+    check_folder(Path(folder), objects)
 
 
 def _write(objects: Sequence[Any], folder: str, output: Output) -> None:

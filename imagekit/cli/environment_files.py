@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from imagekit.cli.task_files import load_project_module
 from imagekit.environment import Environment
-from imagekit.environment_images import with_dependencies
+from imagekit.environment_images import check_names, with_dependencies
 from imagekit.errors import DefinitionError
 from imagekit.nearest import suggestion
 
@@ -20,7 +20,8 @@ def load_environments(
     they go along with it.
 
     Raises:
-        ImageKitError: the file can't be run, or has no such environment.
+        ImageKitError: the file can't be run, or has no such environment, or two of one
+            name.
     """
     module = load_project_module(file)
     found = {
@@ -35,6 +36,7 @@ def load_environments(
         )
     if names:
         wanted = {id(item): item for item in (_named(n, found, file) for n in names)}
+        _check_names(wanted.values(), found.values())
         return tuple(wanted.values())
     below = {
         id(other) for item in found.values() for other in with_dependencies([item])[1:]
@@ -45,6 +47,15 @@ def load_environments(
         if not any(item is other for other in with_dependencies(roots)):
             roots.append(item)
     return tuple({id(item): item for item in roots}.values())
+
+
+def _check_names(wanted: Iterable[Environment], known: Iterable[Environment]) -> None:
+    """Check that no other environment of the file is called like those of *wanted*.
+
+    Tasks are looked up by name where they run, among all that the file defines.
+    """
+    names = {item.name for item in with_dependencies(wanted)}
+    check_names(item for item in with_dependencies(known) if item.name in names)
 
 
 def _named(name: str, found: Mapping[str, Environment], file: str) -> Environment:

@@ -105,8 +105,20 @@ def _age(text: str) -> float:
 
     try:
         found = read(dt.timedelta, text)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         found = None
-    if not isinstance(found, dt.timedelta) or found < dt.timedelta(0):
-        raise ArgumentTypeError(f"wanted an age such as 7d or 12h, found {text!r}")
-    return found.total_seconds()
+    is_age = isinstance(found, dt.timedelta) and found >= dt.timedelta(0)
+    # Who writes 30 means days as often as seconds, and what is deleted is gone.
+    if not is_age or (found and _is_number(text)):
+        raise ArgumentTypeError(
+            f"wanted an age with its unit, such as 7d or 12h, found {text!r}"
+        )
+    return float(found.total_seconds())
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -11,6 +11,7 @@ import sys
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
+from imagekit.cli.code_options import add_code_options, check_code_options
 from imagekit.cli.output import Output
 from imagekit.cli.usage import Parser, UsageError
 
@@ -55,14 +56,10 @@ def configure(parser: Parser) -> None:
         help="on Kubernetes: begin the run, print its name, and don't wait",
     )
     parser.add_argument("--name", metavar="NAME", help="name of the run")
-    parser.add_argument(
-        "--version", metavar="VERSION", help="version of the code; by default its hash"
-    )
-    parser.add_argument(
-        "--copy-style",
-        choices=("loaded_modules", "all", "none"),
-        default="loaded_modules",
-        help="the code that containers get (default: loaded_modules)",
+    add_code_options(
+        parser,
+        version="version of the code; by default its hash",
+        copy_style="the code that containers get",
     )
     parser.add_argument(
         "--env",
@@ -252,6 +249,8 @@ def _runner(
     from imagekit.run import place_of, with_runcontext  # noqa: PLC0415
 
     mode: Any = "remote" if arguments.deployed is not None else arguments.mode
+    if arguments.deployed is None and place_of(mode) != "local":
+        check_code_options(arguments.copy_style, arguments.version)
     runner = with_runcontext(
         mode=mode,
         name=arguments.name,

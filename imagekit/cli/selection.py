@@ -23,6 +23,7 @@ def add_selection(parser: Parser) -> None:
         "names",
         metavar="NAME",
         nargs="*",
+        default=(),  # without one, argparse calls it required
         help="variable or environment; by default all of the file",
     )
     parser.add_argument(

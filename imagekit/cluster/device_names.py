@@ -81,13 +81,14 @@ def device_request(
 
 
 def _products(kind: str, options: PodOptions, origin: str | None) -> list[str]:
-    known = _PRODUCTS | dict(options.gpu_products)
+    known = _PRODUCTS if options.gpu_label == PodOptions().gpu_label else {}
+    known = known | dict(options.gpu_products)
     if not known.get(kind):
         raise DeploymentError(
             f"wanted a kind of GPU that nodes are known to have, found {kind!r} "
-            f"(known: {', '.join(known)})",
+            f"(known: {', '.join(known) or 'none'})",
             hint=f"say what values of the label {options.gpu_label!r} stand for it, "
-            "with gpu_products",
+            "with the setting 'gpu-products'",
             origin=origin,
         )
     return list(known[kind])

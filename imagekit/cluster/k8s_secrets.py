@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from imagekit.cluster.documents import Json
 from imagekit.cluster.labelling import is_domain
 from imagekit.cluster.pod_options import PodOptions
+from imagekit.cluster.user_template import TOKEN_FOLDER
 from imagekit.cluster.variables import check_variable
 from imagekit.secret import Secret
 from imagekit.task_errors import DeploymentError
@@ -90,11 +91,11 @@ def _place(secret: Secret, options: PodOptions, origin: str | None) -> tuple[str
     """Return name and key of the Kubernetes Secret that has the value of *secret*."""
     name = secret.group or options.secret_name
     if not is_domain(name):
-        what = "group" if secret.group else "secret_name"
+        what = "give it a group" if secret.group else "set 'secret-name' to one"
         raise DeploymentError(
             f"the secret {secret.key!r} is to be in a Kubernetes Secret that is called "
             f"{name!r}, which none can be",
-            hint=f"give it a {what} of lower-case letters, digits, '-' and '.'",
+            hint=f"{what} of lower-case letters, digits, '-' and '.'",
             origin=origin,
         )
     if not _KEY.fullmatch(secret.key) or secret.key == "." or secret.key[:2] == "..":
@@ -109,10 +110,17 @@ def _place(secret: Secret, options: PodOptions, origin: str | None) -> tuple[str
 def _path(secret: Secret, origin: str | None) -> str:
     path = "/" + posixpath.normpath(str(secret.mount)).lstrip("/")
     in_kernel = any(f"{path}/".startswith(f"{place}/") for place in _KERNEL)
-    if in_kernel or path == "/" or ":" in path:
+    if in_kernel or path == "/" or ":" in path or _hides(path, TOKEN_FOLDER):
         raise DeploymentError(
             f"the secret {secret.key!r} can't be the file {path!r} of a pod",
             hint="mount it at '/run/secrets/NAME'",
             origin=origin,
         )
     return path
+
+
+def _hides(path: str, folder: str) -> bool:
+    """Return whether a file can't be at *path* because a folder is mounted."""
+    # In nearly all images /var/run is a link to /run.
+    one, other = (f"{item.removeprefix('/var')}/" for item in (path, folder))
+    return one.startswith(other) or other.startswith(one)

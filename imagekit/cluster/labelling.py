@@ -18,7 +18,11 @@ _ANNOTATIONS = 256 * 2**10
 
 
 def is_own(key: str) -> bool:
-    """Return whether imagekit itself gives objects the label or annotation *key*."""
+    """Return whether imagekit itself gives objects the label or annotation *key*.
+
+    Of these, users may only give the one that every tool sets to its own name: it is
+    replaced.
+    """
     return key == MANAGED_BY or key.startswith(_OWN)
 
 
@@ -71,7 +75,7 @@ def check_annotations(
 
 
 def _check_key(what: str, key: str, origin: str | None) -> None:
-    if is_own(key):
+    if key.startswith(_OWN):
         raise DeploymentError(
             f"the {what} {key!r} is imagekit's",
             hint=f"give the {what} another name",

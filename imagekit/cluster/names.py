@@ -39,6 +39,9 @@ POOL = "imagekit/pool"
 #: Who has a call of a pool: see :mod:`imagekit.running.cluster.pool_claims`.
 CLAIM = "imagekit/claim"
 
+#: Annotation of objects whose image is named by a tag, not by its digest.
+UNPINNED = "imagekit/unpinned"
+
 #: Characters that names of pods, and values of labels, may have.
 NAME_LENGTH = 63
 _ODD = re.compile(r"[^a-z0-9-]+")

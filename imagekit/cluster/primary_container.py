@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from imagekit import pod_template
 from imagekit.cluster.documents import Json
 from imagekit.task_errors import PrimaryContainerNotFoundError
 
 #: Annotation of pods with the name of this container.
-CONTAINER = "imagekit/container"
+CONTAINER = pod_template.CONTAINER
 #: What it is called if nobody says so.
-DEFAULT = "primary"
+DEFAULT = pod_template.PRIMARY
 
 
 def primary_name(pod: Json) -> str:

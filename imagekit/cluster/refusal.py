@@ -42,7 +42,7 @@ _EXCEEDED = re.compile(
 )
 _UNSET = re.compile(r"failed quota: (?P<quota>[^:]*): must specify (?P<wanted>\S*)")
 #: Refusals that only last while the API server or a controller comes up.
-_COMING_UP = ("not yet ready to handle request", "status unknown for quota")
+COMING_UP = ("not yet ready to handle request", "status unknown for quota")
 #: ``Invalid value: "x": must be ...``, of which the value may be secret.
 _WITH_VALUE = re.compile(
     r"^(?:Invalid value|Unsupported value|Duplicate value|Not found|Too many): "
@@ -162,7 +162,7 @@ def _error(
 
 
 def _is_temporary(status: int, message: str, document: Mapping[str, Any]) -> bool:
-    if any(text in message for text in _COMING_UP):
+    if any(text in message for text in COMING_UP):
         return True
     if _TYPED.search(message):
         return False

@@ -20,7 +20,7 @@ def client_rules() -> list[Json]:
     return [
         _rule("", "configmaps", "get list watch create patch delete"),
         _rule("", "podtemplates", "get list create patch delete"),
-        _rule("batch", "jobs", "get list watch create patch delete"),
+        _rule("batch", "jobs", "get list watch create delete"),
         _rule("", "pods", "get list watch delete"),
         _rule("", "pods/log", "get"),
         _rule("", "events", "list"),
@@ -32,10 +32,11 @@ def pod_rules() -> list[Json]:
     return [
         _rule("", "configmaps", "get list watch create patch delete"),
         _rule("", "podtemplates", "get"),
-        _rule("batch", "jobs", "get list watch create patch delete"),
+        _rule("batch", "jobs", "get list create delete"),
         _rule("", "pods", "get list watch create delete"),
+        _rule("", "pods/log", "get"),
         _rule("", "events", "list"),
-        _rule("coordination.k8s.io", "leases", "get create update patch delete"),
+        _rule("coordination.k8s.io", "leases", "get create patch delete"),
     ]
 
 

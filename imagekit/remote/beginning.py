@@ -18,7 +18,7 @@ from imagekit.cluster.documents import (
 from imagekit.deploying import Deploying
 from imagekit.missing_code import note_missing
 from imagekit.records import dataclass, replace
-from imagekit.remote.client import Client
+from imagekit.remote.client import Client, configured_for
 from imagekit.remote.local_record import begin_record
 from imagekit.remote.remote_run import RemoteRun
 from imagekit.remote.submission import Submission, name_of_run
@@ -70,7 +70,7 @@ def begin(
     deploying = Deploying.of(
         session.bundle,
         settings=session.settings,
-        configuration=session.configured,
+        configuration=configured_for(runner, session.configured),
         progress=runner.progress,
     )
     (plan,) = deploying.plan([task.environment], runner.version)
@@ -173,10 +173,15 @@ class _Beginning:
                 record.__exit__(type(error), error, None)
             raise
         timeout = self.call.settings.timeout
+        records = [record] if record is not None else []
         found = RemoteRun(
             client.cluster,
             known,
-            record=lambda: record or begin_record(client.records, run, is_new=False),
+            record=lambda: (
+                records.pop()
+                if records
+                else begin_record(client.records, run, is_new=False)
+            ),
             follower=lambda into: client.follower(
                 known,
                 into,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 import time
 
 from imagekit.cluster import names
@@ -13,10 +14,17 @@ from imagekit.remote.closing import close_run, delete_jobs
 from imagekit.remote.known_run import CANCELLED, KnownRun
 from imagekit.remote.parts import Reader
 from imagekit.remote.story import Story
-from imagekit.running.cluster.pod_endings import is_over
+from imagekit.run_events import Json
+from imagekit.running.cluster.departures import Departures
+from imagekit.running.cluster.pod_endings import is_going, is_over
 from imagekit.running.cluster.raw_data import raw_data
-from imagekit.task_errors import RunAbortedError
+from imagekit.task_errors import RunAbortedError, RuntimeSystemError
 from imagekit.value_blobs import ValueBlobs
+
+#: Seconds between looks at pods that do not end.
+_LOOK = 15.0
+#: Seconds in which all pods have to be told to end, when their Jobs are deleted.
+_BEGIN = 120.0
 
 
 def cancel_run(cluster: Cluster, run: KnownRun) -> bool:
@@ -25,6 +33,7 @@ def cancel_run(cluster: Cluster, run: KnownRun) -> bool:
     A run that is over stays as it is.
 
     Raises:
+        RuntimeSystemError: it is cancelled, but nothing tells that its pods have ended.
         ClusterError: the cluster refuses, or can't be reached.
     """
     name = run.document.name
@@ -40,11 +49,17 @@ def cancel_run(cluster: Cluster, run: KnownRun) -> bool:
         mark = {"metadata": {"annotations": {CANCELLED: f"{time.time():.3f}"}}}
         cluster.patch("ConfigMap", names.run_name(name), mark)
         delete_jobs(cluster, name)
-        _wait_until_idle(cluster, name)
+        left = _wait_until_idle(cluster, name)
         story.catch_up(cluster)
         if story.result is None:
             error = RunAbortedError(f"the run {name!r} was cancelled")
             close_run(cluster, run, story, reader, error)
+        if left:
+            raise RuntimeSystemError(
+                f"the run {name!r} was cancelled, but nothing tells that its pods "
+                f"{', '.join(left)} have ended",
+                hint="their nodes may not answer: see 'kubectl get pods -o wide'",
+            )
         return True
 
 
@@ -55,22 +70,52 @@ def delete_jobs_that_run(cluster: Cluster, run: str) -> None:
             cluster.delete("Job", job["metadata"]["name"])
 
 
-def _wait_until_idle(cluster: Cluster, run: str) -> None:
-    """Wait until no pod of a run runs; Jobs that come meanwhile are deleted."""
+def _wait_until_idle(cluster: Cluster, run: str) -> list[str]:
+    """Wait until no pod of a run runs; return the names of those that do not end."""
     selector = names.selector(run=names.label_value(run))
-    running: set[str] = set()
+    departures, end = Departures(), time.monotonic() + _BEGIN
+    while True:
+        running = _running(cluster, selector)
+        if not running and not _has_jobs(cluster, selector):
+            return []
+        is_late = time.monotonic() >= end
+        if (running or is_late) and all(
+            departures.is_lost(pod) or (is_late and not is_going(pod))
+            for pod in running.values()
+        ):
+            return sorted(running)
+
+
+def _running(cluster: Cluster, selector: str) -> dict[str, Json]:
+    """Wait until no pod of a run runs, or for a while; return those that do.
+
+    Jobs that come meanwhile are deleted.
+    """
+    running: dict[str, Json] = {}
     stop = Stop()
-    for event in watch(cluster.api, "Pod", selector, stop=stop):
-        if isinstance(event, Listed):
-            # A driver may have made one more Job before it was ended.
-            cluster.delete_all("Job", selector)
-        elif isinstance(event, Deleted) or is_over(event.object):
-            running.discard(event.object["metadata"]["name"])
-        else:
-            running.add(event.object["metadata"]["name"])
-            continue
-        if not running and not list(cluster.list("Job", selector, metadata=True)):
-            return
+    timer = threading.Timer(_LOOK, stop.set)
+    timer.daemon = True
+    try:
+        for event in watch(cluster.api, "Pod", selector, stop=stop):
+            if isinstance(event, Listed):
+                # A driver may have made one more Job before it was ended.
+                cluster.delete_all("Job", selector)
+                if timer.ident is None:
+                    timer.start()
+            elif isinstance(event, Deleted) or is_over(event.object):
+                running.pop(event.object["metadata"]["name"], None)
+            else:
+                running[event.object["metadata"]["name"]] = event.object
+                continue
+            if not running and not _has_jobs(cluster, selector):
+                break
+    finally:
+        timer.cancel()
+    return running
+
+
+def _has_jobs(cluster: Cluster, selector: str) -> bool:
+    return any(True for _ in cluster.list("Job", selector, metadata=True))
 
 
 def _nobody(_what: object) -> None:

@@ -31,6 +31,18 @@ if TYPE_CHECKING:
 _BLOBS = "blobs"
 
 
+def configured_for(runner: Runner, configuration: Configuration) -> Configuration:
+    """Return *configuration* with the project and domain that *runner* names, if any.
+
+    They say which namespace a run is in, with all that is deployed for it.
+    """
+    return replace(
+        configuration,
+        project=runner.project or configuration.project,
+        domain=runner.domain or configuration.domain,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
     """A way into a cluster, and the place on this machine for what comes from there.
@@ -62,14 +74,9 @@ class Client:
             import logging  # noqa: PLC0415  (only where a level is set)
 
             logging.getLogger("imagekit").setLevel(runner.log_level)
-        named = replace(
-            configuration,
-            project=runner.project or configuration.project,
-            domain=runner.domain or configuration.domain,
-        )
         base = runner.run_base_dir
         return cls(
-            cluster=client_cluster(settings, named),
+            cluster=client_cluster(settings, configured_for(runner, configuration)),
             settings=settings,
             configuration=configuration,
             runner=runner,

@@ -11,53 +11,34 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from typing import TypeAlias, assert_never
+from typing import TypeAlias
 
 from imagekit.cluster import names
 from imagekit.cluster.api import Cluster
 from imagekit.cluster.documents import Json, ResultDocument
 from imagekit.cluster.stopping import Stop
 from imagekit.cluster.watching import Deleted, Listed, WatchEvent, watch
-from imagekit.errors import ImageKitError
-from imagekit.remote.closing import close_run
 from imagekit.remote.known_run import KnownRun, is_cancelled
 from imagekit.remote.parts import Reader, kind_of
 from imagekit.remote.pod_logs import PodLogs, is_task_over
 from imagekit.remote.pooled_logs import PooledLogs
-from imagekit.remote.root_fate import (
-    Going,
-    NoPod,
-    Over,
-    RootFate,
-    Silent,
-    Stuck,
-    Waiting,
-)
+from imagekit.remote.root_care import RootCare
 from imagekit.remote.story import TELLING, Story
-from imagekit.run_events import AttemptStarted, Event, Started
+from imagekit.run_events import ROOT, AttemptStarted, Event, Started
 from imagekit.running.cluster.callees import JOB_NAME
-from imagekit.running.cluster.pod_endings import ending_of
-from imagekit.running.cluster.pod_events import no_pod, start_trouble
 from imagekit.running.cluster.pool_pods import may_be_pooled
 from imagekit.running.streaming import StreamingRecorder
-from imagekit.task_errors import (
-    BaseRuntimeError,
-    RunAbortedError,
-    RuntimeSystemError,
-    RuntimeUserError,
-    TaskInterruptedError,
-)
+from imagekit.task_errors import RuntimeSystemError, RuntimeUserError
 
 #: Seconds between two looks at what becomes of a task that does not run.
 _LOOK = 1.0
-#: Seconds between two questions why nothing happens.
-_ASK = 10.0
 #: Seconds to go on when the API server does not answer: the run does, too.
 _PATIENCE = 300.0
 #: Seconds that pods get for their last words once the result is there.
 _LAST_WORDS = 60.0
-_TAIL_LINES = "12"
+
+#: Before all of these are listed, what is not seen may be there all the same.
+_KINDS = {"ConfigMap", "Job", "Pod"}
 
 _News: TypeAlias = tuple[str, WatchEvent] | Exception
 
@@ -95,7 +76,14 @@ class Follower:
         self._story = Story(
             run.document.name, reader, tell=self._happened, note=self._say
         )
-        self._fate = RootFate(run.document.task, queued=queued)
+        self._root = RootCare(
+            cluster,
+            run,
+            story=self._story,
+            reader=reader,
+            queued=queued,
+            say=self._say,
+        )
         self._logs = PodLogs(
             cluster.api,
             log=recorder.log,
@@ -111,13 +99,13 @@ class Follower:
             stop=self._stop,
             failed=lambda error: self._say(f"a log can't be read: {error.message}"),
         )
-        self._cancelled = run.is_cancelled
         self._actions: dict[str, str] = {}
         self._known = threading.Condition()
         #: Pods in which a task runs, or may run.
         self._active: set[str] = set()
         self._said: set[str] = set()
-        self._asked = 0.0
+        #: Kinds of objects of which all is told that is there.
+        self._listed: set[str] = set()
 
     def stop(self) -> None:
         """End, from another thread: the run goes on."""
@@ -136,8 +124,8 @@ class Follower:
                 if self._stop.is_set():
                     return None
                 self._take(self._next())
-                if self._story.result is None:
-                    self._check()
+                if self._listed == _KINDS and self._story.result is None:
+                    self._root.check()
             return self._finish()
         finally:
             self._stop.set()
@@ -171,8 +159,10 @@ class Follower:
 
     def _take(self, news: _News | None) -> None:
         match news:
-            case None | (_, Listed()):
+            case None:
                 pass
+            case (kind, Listed()):
+                self._listed.add(kind)
             case Exception():
                 raise RuntimeSystemError(
                     f"the run {self._run.document.name!r} can't be followed any more: "
@@ -183,14 +173,14 @@ class Follower:
             case ("ConfigMap", Deleted(object=found)):
                 self._check_there(found)
             case ("ConfigMap", event):
-                self._cancelled |= is_cancelled(event.object)
+                self._root.cancelled |= is_cancelled(event.object)
                 self._story.take(event.object)
             case ("Pod", event):
                 self._take_pod(event.object, gone=isinstance(event, Deleted))
             case (_, Deleted()):
-                self._fate.lose_job()
+                self._root.lose_job()
             case (_, event):
-                self._fate.see_job(event.object)
+                self._root.see_job(event.object)
 
     def _take_pod(self, pod: Json, *, gone: bool) -> None:
         labels = pod["metadata"].get("labels") or {}
@@ -203,83 +193,15 @@ class Follower:
         if labels.get(JOB_NAME) != self._story.root:
             return
         if gone:
-            self._fate.lose_pod(pod)
-            return
-        before = len(self._fate.ends)
-        self._fate.see_pod(pod)
-        for error in self._fate.ends[before:]:
-            self._say(f"{error.message}; it is begun again")
+            self._root.lose_pod(pod)
+        else:
+            self._root.see_pod(pod)
 
     def _check_there(self, gone: Json) -> None:
         if kind_of(gone) == names.RUN_KIND:
             raise RuntimeUserError(
                 f"the run {self._run.document.name!r} was removed from the cluster",
                 hint="'imagekit prune' removes old ones, and so may other people",
-            )
-
-    def _check(self) -> None:
-        """See whether a result can still come; see that there is one if not."""
-        match self._fate.now():
-            case Going():
-                pass
-            case Waiting(error=error):
-                self._say(f"waiting: {error.message}")
-            case Silent(pod=pod):
-                if self._is_time_to_ask():
-                    self._fate.hear(start_trouble(self._cluster, pod))
-            case NoPod():
-                if self._is_time_to_ask():
-                    self._fate.hear(no_pod(self._cluster, self._story.root))
-            case Stuck(error=error):
-                self._close(error)
-            case Over(pod=pod, why=why):
-                self._story.catch_up(self._cluster)
-                if self._story.result is None:
-                    self._close(self._lost(pod, why))
-            case other:
-                assert_never(other)
-
-    def _is_time_to_ask(self) -> bool:
-        now = time.monotonic()
-        is_time = now - self._asked >= _ASK
-        if is_time:
-            self._asked = now
-        return is_time
-
-    def _lost(self, pod: Json | None, why: str) -> BaseRuntimeError:
-        """Return what to say of a run whose Job is over without a result."""
-        name = self._run.document.name
-        if self._cancelled:
-            return RunAbortedError(f"the run {name!r} was cancelled")
-        if pod is not None and why:
-            return ending_of(pod, self._tail(pod))
-        if why:
-            return RuntimeSystemError(
-                f"the Job of the run {name!r} ended without a pod: {why}"
-            )
-        return TaskInterruptedError(
-            f"the run {name!r} was interrupted: its Job is not on the cluster",
-            hint="somebody has deleted it, or the client that began the run was "
-            "interrupted: run it again",
-        )
-
-    def _tail(self, pod: Json) -> str:
-        """Return what a pod has printed last, as far as that can be had."""
-        name = pod["metadata"]["name"]
-        path = f"/api/v1/namespaces/{self._cluster.namespace}/pods/{name}/log"
-        query = {"tailLines": _TAIL_LINES}
-        with (
-            suppress(ImageKitError),  # the error that it is for says the rest
-            self._cluster.api.stream(path, query=query, timeout=10) as chunks,
-        ):
-            return b"".join(chunks).decode(errors="replace")
-        return ""
-
-    def _close(self, error: BaseRuntimeError) -> None:
-        self._story.catch_up(self._cluster)
-        if self._story.result is None:
-            self._story.take(
-                close_run(self._cluster, self._run, self._story, self._reader, error)
             )
 
     def _finish(self) -> ResultDocument:
@@ -310,6 +232,8 @@ class Follower:
 
     def _happened(self, event: Event) -> None:
         self._recorder.record(event)
+        if isinstance(event, AttemptStarted) and event.id == ROOT:
+            self._root.begin()
         if isinstance(event, AttemptStarted) and may_be_pooled(event.place or ""):
             self._pooled.begin(event.place or "", event.id, event.number)
         if isinstance(event, Started):

@@ -100,16 +100,30 @@ class RemoteRun:
 
     @property
     def status(self) -> State:
-        """How it is now: ``running``, or how it ended."""
+        """How it is now: ``running``, or how it ended.
+
+        Raises:
+            ImageKitError: it could not be followed any more, which is said once: who
+                asks again has it followed anew.
+        """
+        with self._lock:
+            following = self._following
+            if following is not None and following.error is not None:
+                self._following = None
+                raise following.error
         return self.follow().status
 
     @property
     def phase(self) -> State:
-        """How it is now: *status*, as Flyte calls it."""
+        """How it is now: *status*, as Flyte calls it; it raises the same."""
         return self.status
 
     def done(self) -> bool:
-        """Return whether it is over."""
+        """Return whether it is over.
+
+        Raises:
+            ImageKitError: as for *status*.
+        """
         return self.status != "running"
 
     def details(self) -> RunView:
@@ -147,9 +161,9 @@ class RemoteRun:
         return Waiting(self._cancel)
 
     def follow(self) -> _Following:
-        """Follow it, if nobody does, and return what is known by now."""
+        """Follow it, if nobody does any more, and return what is known by now."""
         with self._lock:
-            if self._following is None:
+            if self._following is None or self._following.error is not None:
                 record = self._record()
                 self._following = _Following(self._make(record), record)
             return self._following
@@ -180,9 +194,8 @@ class RemoteRun:
         from imagekit.remote.cancelling import cancel_run  # noqa: PLC0415
 
         cancel_run(self._cluster, self._run)
-        following = self._following
-        if following is not None:
-            following.result()
+        if self._following is not None:
+            self.result()
 
 
 class _Following:
@@ -193,7 +206,8 @@ class _Following:
         self.status: State = "running"
         self._follower = follower
         self._result: ResultDocument | None = None
-        self._error: BaseException | None = None
+        #: Why it ended before the run did.
+        self.error: BaseException | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(
             target=self._work, name="imagekit follow", daemon=True
@@ -204,8 +218,8 @@ class _Following:
     def result(self) -> ResultDocument:
         """Wait for the result."""
         self._over.wait()
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
         if self._result is None:
             raise RuntimeSystemError(f"the run {self.record.name!r} was left alone")
         return self._result
@@ -217,16 +231,24 @@ class _Following:
 
     def _work(self) -> None:
         try:
-            # Left without an end, the record says that nobody knows how it goes on.
-            with self.record:
-                result = self._follower.follow()
-                if result is not None:
-                    self._end(result)
+            self.error = self._followed()
         except BaseException as error:  # noqa: BLE001  (who waits gets it)
-            self._error = error
+            self.error = error
         finally:
             self._over.set()
             atexit.unregister(self.stop)
+
+    def _followed(self) -> BaseException | None:
+        """Follow the run, and return why that ended before the run did."""
+        # Left without an end, the record says that nobody knows how it goes on.
+        with self.record:
+            try:
+                result = self._follower.follow()
+                if result is not None:
+                    self._end(result)
+            except BaseException as error:  # noqa: BLE001  (who waits gets it)
+                return error
+        return None
 
     def _end(self, result: ResultDocument) -> None:
         status = outcome(result)

@@ -15,13 +15,19 @@ from imagekit.records import dataclass
 from imagekit.running.cluster.pod_endings import (
     PENDING,
     Trouble,
+    cannot_start,
     ending_of,
+    is_failed,
     is_going,
     is_over,
     phase_of,
     trouble_of,
 )
-from imagekit.task_errors import BaseRuntimeError, TaskTimeoutError, WorkerLostError
+from imagekit.task_errors import (
+    BaseRuntimeError,
+    RuntimeSystemError,
+    TaskTimeoutError,
+)
 
 #: Seconds in which nothing happens after which somebody has to say why.
 _SILENCE = 5.0
@@ -29,8 +35,6 @@ _SILENCE = 5.0
 _NO_JOB = 15.0
 #: Pods in a row that end without a result and were not killed: no other will do better.
 _LOST = 3
-#: Why containers end that could not even start.
-_NO_START = frozenset({"ContainerCannotRun", "StartError"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,16 @@ class Stuck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lingering:
+    """The task's container has ended; others of its pod go on, and so the Job waits.
+
+    Without a result, there will be none until the pod is gone.
+    """
+
+    pod: Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Over:
     """The Job ended, or is gone; without a result, there will be none.
 
@@ -77,7 +91,7 @@ class Over:
     why: str
 
 
-Fate: TypeAlias = Going | Waiting | Silent | NoPod | Stuck | Over
+Fate: TypeAlias = Going | Waiting | Silent | NoPod | Stuck | Lingering | Over
 
 
 class RootFate:
@@ -86,6 +100,7 @@ class RootFate:
     Args:
         task: full name of the task, for messages.
         queued: seconds that it may wait to run; None if nobody said.
+        ending: tells how a pod ended that failed; asked once for each.
         clock: seconds that pass.
     """
 
@@ -94,15 +109,19 @@ class RootFate:
         task: str,
         *,
         queued: float | None,
+        ending: Callable[[Json], BaseRuntimeError] = ending_of,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._task = task
         self._queued = queued
+        self._ending = ending
         self._clock = clock
         self._began = clock()
         self._job: Json | None = None
         self._job_gone = False
         self._pods: dict[str, Json] = {}
+        #: Pods of which other containers go on.
+        self._lingering: dict[str, Json] = {}
         self._last: Json | None = None
         self._ended: dict[str, BaseRuntimeError] = {}
         self._has_run = False
@@ -112,9 +131,19 @@ class RootFate:
         self._podless = self._began
         self._told: Trouble | None = None
 
-    def see_job(self, job: Json) -> None:
-        """Take note of how the Job is."""
+    def see_job(self, job: Json, *, age: float = 0.0) -> None:
+        """Take note of how the Job is.
+
+        Args:
+            job: as it is now.
+            age: for how many seconds it has been there, as far as is known.
+        """
         self._job, self._job_gone = job, False
+        self._began = min(self._began, self._clock() - age)
+
+    def begin(self) -> None:
+        """Take note that the task has begun, now or some time ago."""
+        self._has_run = True
 
     def lose_job(self) -> None:
         """Take note that the Job is gone."""
@@ -127,12 +156,13 @@ class RootFate:
         self._told = None
         if phase_of(pod) == "Running":
             self._has_run = True
-        if is_over(pod):
-            self._pods.pop(uid, None)
-            if phase_of(pod) == "Failed":
-                self._ended.setdefault(uid, ending_of(pod))
-        else:
+        self._forget(uid)
+        if not is_over(pod):
             self._pods[uid] = pod
+        elif phase_of(pod) == "Running" and not is_going(pod):
+            self._lingering[uid] = pod
+        if is_failed(pod) and uid not in self._ended:
+            self._ended[uid] = self._ending(pod)
         self._podless = self._clock()
 
     def hear(self, told: Trouble | None) -> None:
@@ -141,9 +171,13 @@ class RootFate:
 
     def lose_pod(self, pod: Json) -> None:
         """Take note that a pod of the Job is gone."""
-        self._pods.pop(pod["metadata"]["uid"], None)
+        self._forget(pod["metadata"]["uid"])
         self._podless = self._clock()
         self._told = None
+
+    def _forget(self, uid: str) -> None:
+        self._pods.pop(uid, None)
+        self._lingering.pop(uid, None)
 
     @property
     def ends(self) -> tuple[BaseRuntimeError, ...]:
@@ -162,16 +196,18 @@ class RootFate:
         hopeless = self._hopeless()
         if hopeless is not None:
             return Stuck(error=hopeless)
+        for pod in self._lingering.values():
+            return Lingering(pod=pod)
         if any(phase_of(pod) == "Running" for pod in self._pods.values()):
             return Going()
         return self._pending(now)
 
     def _hopeless(self) -> BaseRuntimeError | None:
         """Return why no other pod will do better, if that is so."""
-        if self._last is not None and _reason(self._last) in _NO_START:
-            return ending_of(self._last)
+        if self._last is not None and cannot_start(self._last):
+            return self._ended.get(self._last["metadata"]["uid"])
         lost = self.ends[-_LOST:]
-        if len(lost) == _LOST and all(type(item) is WorkerLostError for item in lost):
+        if len(lost) == _LOST and all(isinstance(e, RuntimeSystemError) for e in lost):
             return lost[-1]
         return None
 
@@ -229,13 +265,4 @@ def _ended(job: Json | None) -> str:
                 str(item[key]) for key in ("reason", "message") if item.get(key)
             )
             return said or str(item["type"])
-    return ""
-
-
-def _reason(pod: Json) -> str:
-    """Return why a container of a pod that failed has ended."""
-    for status in (pod.get("status") or {}).get("containerStatuses") or ():
-        terminated = (status.get("state") or {}).get("terminated") or {}
-        if terminated.get("reason") in _NO_START:
-            return str(terminated["reason"])
     return ""

@@ -26,9 +26,14 @@ def class_name(of: type, renamed: Mapping[str, str]) -> str:
         renamed: modules of this process, and what to call them.
     """
     module = of.__module__
-    if module == _MAIN and module not in renamed:
-        module = _main_name() or module
+    if module not in renamed:
+        module = common_name(module)
     return f"{renamed.get(module, module)}:{of.__qualname__}"
+
+
+def common_name(module: str) -> str:
+    """Return what names of classes call *module*, whether it is the main one or not."""
+    return (_main_name() or module) if module == _MAIN else module
 
 
 def find_class(name: str, renamed: Mapping[str, str]) -> type | None:

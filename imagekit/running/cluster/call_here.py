@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable
 
 from imagekit.cluster import names
 from imagekit.cluster.api import Cluster
-from imagekit.cluster.api_errors import AlreadyExistsError
-from imagekit.cluster.documents import CallDocument, ResultDocument
-from imagekit.digest import Digest
-from imagekit.failures import encode_failure
+from imagekit.cluster.documents import CallDocument
 from imagekit.records import replace
 from imagekit.run_events import Json
 from imagekit.running.attempt import Attempt, EncodedCall, Executor, Placed
 from imagekit.running.cluster.call_objects import CallObjects
+from imagekit.running.cluster.call_parts import CallParts
 from imagekit.running.cluster.callee_executor import CalleeExecutor
 from imagekit.running.cluster.cluster_results import ClusterResults
 from imagekit.running.cluster.earlier_results import EarlierResults, Recovering
-from imagekit.running.cluster.journal import Journal
-from imagekit.running.cluster.parcel_objects import parcel_object, parcel_of
+from imagekit.running.cluster.parcel_objects import parcel_of
 from imagekit.running.cluster.pod_executor import PodExecutor
 from imagekit.running.cluster.pod_output import Printing
 from imagekit.running.cluster.pod_secrets import values_here
@@ -29,9 +25,7 @@ from imagekit.running.cluster.root_history import RootHistory
 from imagekit.running.cluster.run_here import RunHere
 from imagekit.running.cluster.surely import surely
 from imagekit.running.controller import Controller, task_context
-from imagekit.task_errors import InlineIOMaxBytesBreached
 from imagekit.value_blobs import ValueBlobs
-from imagekit.values import blob_digests
 
 
 class CallHere:
@@ -62,7 +56,6 @@ class CallHere:
         printing: Printing,
     ) -> None:
         self._cluster = cluster
-        self._lasting = lasting
         self._name: str = found["metadata"]["name"]
         self._object = found
         self._run = run
@@ -74,12 +67,18 @@ class CallHere:
         self._history = RootHistory(
             cluster, found, pod=pod, blobs=blobs, store=run.store
         )
-        self._journal = Journal(
-            self._write_journal,
-            first=self._history.journals,
-            dropped=self._history.is_known,
-            print_to=printing,
+        self._parts = CallParts(
+            cluster,
+            lasting,
+            found,
+            self._call,
+            run,
+            pod=pod,
+            blobs=blobs,
+            printing=printing,
+            history=self._history,
         )
+        self._journal = self._parts.journal
         self._callees: CalleeExecutor | None = None
 
     async def run(
@@ -115,7 +114,7 @@ class CallHere:
             error = raised
         finally:
             self._printing.end(self._call.action)
-        await surely(asyncio.to_thread(self._write_result, output, error))
+        await surely(asyncio.to_thread(self._parts.write_result, output, error))
 
     async def settled(self) -> None:
         """Wait until the pods of all that it has called have ended."""
@@ -207,60 +206,6 @@ class CallHere:
     def _identity(self, task: str) -> str:
         image = self._run.deployed.find(task).image
         return image.identity or image.reference
-
-    def _write_journal(self, number: int, events: list[Json]) -> None:
-        name = names.journal_name(self._name, number)
-        self._cluster.create(self._parcel(name, events, (), names.JOURNAL_KIND))
-
-    def _write_result(self, output: Json, error: BaseException | None) -> None:
-        journals, events = self._journal.close()
-        failure = None
-        if error is not None:
-            failure = self._journal.clean(encode_failure(error))
-        result = ResultDocument(
-            output=output,
-            error=failure,
-            events=tuple(events),
-            journals=journals,
-            pod=self._pod,
-        )
-        try:
-            self._pack_result(result)
-        except InlineIOMaxBytesBreached as large:
-            if result.output is None:
-                raise
-            self._pack_result(replace(result, output=None, error=encode_failure(large)))
-
-    def _pack_result(self, result: ResultDocument) -> None:
-        name = names.result_name(self._name)
-        found = self._parcel(
-            name, result.to_json(), blob_digests(result.output), names.RESULT_KIND
-        )
-        with suppress(AlreadyExistsError):
-            # An earlier pod of this call wrote it, and was lost before it knew.
-            self._lasting.create(found)
-
-    def _parcel(
-        self, name: str, document: Json, digests: Iterable[Digest], kind: str
-    ) -> Json:
-        """Return an object of this call."""
-        labels: dict[str, str] = self._object["metadata"]["labels"]
-        return parcel_object(
-            name,
-            document,
-            digests,
-            kind=kind,
-            labels={key: text for key, text in labels.items() if key in PASSED_ON},
-            owner=self._run.object,
-            blobs=self._blobs,
-            store=self._run.store,
-        )
-
-
-#: Labels of call objects that their journals and results have too.
-PASSED_ON = frozenset(
-    {names.RUN, names.ACTION, names.ATTEMPT, names.TASK, names.CALLER}
-)
 
 
 class _Split:

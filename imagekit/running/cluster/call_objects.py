@@ -15,6 +15,7 @@ from imagekit.cluster.manifests import owner_reference
 from imagekit.run_events import Json
 from imagekit.running.attempt import Attempt
 from imagekit.running.cluster.deployed import Deployed
+from imagekit.running.cluster.last_words import last_words
 from imagekit.running.cluster.parcel_objects import parcel_object, parcel_of
 from imagekit.running.cluster.pod_endings import Trouble
 from imagekit.running.cluster.pod_events import no_pod, start_trouble
@@ -23,8 +24,6 @@ from imagekit.running.cluster.pool_pods import Pool, pool_of
 from imagekit.running.cluster.raw_data import RawData
 from imagekit.value_blobs import ValueBlobs
 from imagekit.values import blob_digests
-
-_TAIL_LINES = "12"
 
 
 class CallObjects:
@@ -69,14 +68,20 @@ class CallObjects:
         context = attempt.context
         return names.call_name(self._run.name, context.action.name, context.attempt)
 
-    def create(self, name: str, attempt: Attempt) -> None:
+    def create(self, name: str, attempt: Attempt, *, again: bool = False) -> None:
         """Make the call object and the Job of an attempt.
+
+        Args:
+            name: of both.
+            attempt: what they are for.
+            again: whether an earlier try may have made the call object.
 
         Raises:
             ImageKitError: the cluster refuses, or the inputs are too large.
         """
         call = self._document(attempt)
-        self.create_call(name, call)
+        with suppress(*([AlreadyExistsError] if again else [])):
+            self.create_call(name, call)
         self.create_job(name, call, owner=self._parent_object(), backoff=0)
 
     def create_pooled(self, name: str, attempt: Attempt, pool: Pool) -> Json:
@@ -163,16 +168,9 @@ class CallObjects:
         """Return the document of a result object; its blobs are here then."""
         return ResultDocument.from_json(parcel_of(result, self._blobs, self._store))
 
-    def tail(self, pod: Json) -> str:
-        """Return what a pod has printed last; empty if nobody knows."""
-        name = pod["metadata"]["name"]
-        path = f"/api/v1/namespaces/{self.cluster.namespace}/pods/{name}/log"
-        query = {"tailLines": _TAIL_LINES}
-        try:
-            with self.cluster.api.stream(path, query=query, timeout=10) as chunks:
-                return b"".join(chunks).decode(errors="replace")
-        except Exception:  # noqa: BLE001  (the error that it is for says the rest)
-            return ""
+    def tail(self, pod: Json) -> str | None:
+        """Return what a pod has printed last; None if that can't be read."""
+        return last_words(self.cluster, pod)
 
     def no_pod(self, job: str) -> Trouble | None:
         """Return why a Job gets no pod, where events say so."""

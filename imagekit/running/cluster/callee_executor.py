@@ -9,6 +9,7 @@ from imagekit.running.attempt import Attempt, Executor, Placed
 from imagekit.running.cluster.callees import Callees
 from imagekit.running.cluster.job_executor import JobExecutor
 from imagekit.running.cluster.pool_executor import PoolExecutor
+from imagekit.running.cluster.siblings import Siblings
 
 if TYPE_CHECKING:
     from imagekit.running.cluster.call_objects import CallObjects
@@ -36,8 +37,9 @@ class CalleeExecutor:
             most: how many Jobs there may be at a time.
         """
         callees = Callees(objects.cluster.api, caller)
-        jobs = JobExecutor(objects, callees, most=most)
-        return cls(jobs, PoolExecutor(objects, callees, alone=jobs))
+        siblings = Siblings()
+        jobs = JobExecutor(objects, callees, siblings, most=most)
+        return cls(jobs, PoolExecutor(objects, callees, siblings, alone=jobs))
 
     def check(self, attempt: Attempt) -> None:
         """Have the right executor check it."""

@@ -1,4 +1,8 @@
-"""Follows the calls that a call makes: one watch for all pods, one for all results."""
+"""Follows the calls that a call makes: one watch for all pods, one for all results.
+
+If one of them ends with an error, all calls that are on are told so. The next call has
+new ones: what was wrong may have passed.
+"""
 
 from __future__ import annotations
 
@@ -60,20 +64,21 @@ class Callees:
     def __init__(self, api: Api, caller: str) -> None:
         self._api = api
         self._caller = caller
-        self._stop = Stop()
         self._lock = threading.Lock()
         self._handlers: dict[str, Callable[[News], None]] = {}
-        self._started = False
+        #: Ends the watches that are on; None where there are none.
+        self._stop: Stop | None = None
 
     def expect(self, call: str, tell: Callable[[News], None]) -> None:
         """Have *tell* called, in other threads, with what becomes of *call*."""
         with self._lock:
             self._handlers[call] = tell
-            started, self._started = self._started, True
-        if not started:
-            self._watch("Pod", names.selector(caller=self._caller), self._pod)
-            results = names.selector(caller=self._caller, kind=names.RESULT_KIND)
-            self._watch("ConfigMap", results, self._result)
+            if self._stop is not None:
+                return
+            stop = self._stop = Stop()
+        self._watch("Pod", names.selector(caller=self._caller), self._pod, stop)
+        results = names.selector(caller=self._caller, kind=names.RESULT_KIND)
+        self._watch("ConfigMap", results, self._result, stop)
 
     def forget(self, call: str) -> None:
         """Tell nothing more of *call*."""
@@ -82,18 +87,21 @@ class Callees:
 
     def close(self) -> None:
         """End the watches."""
-        self._stop.set()
+        with self._lock:
+            stop = self._stop
+        if stop is not None:
+            stop.set()
 
     def _watch(
-        self, kind: str, selector: str, take: Callable[[Json, bool], None]
+        self, kind: str, selector: str, take: Callable[[Json, bool], None], stop: Stop
     ) -> None:
         def work() -> None:
             try:
-                for event in watch(self._api, kind, selector, stop=self._stop):
+                for event in watch(self._api, kind, selector, stop=stop):
                     if not isinstance(event, Listed):
                         take(event.object, isinstance(event, Deleted))
             except Exception as error:  # noqa: BLE001  (who waits is told)
-                self._blind(error)
+                self._blind(error, stop)
 
         name = f"imagekit {kind.lower()}s"
         threading.Thread(target=work, name=name, daemon=True).start()
@@ -113,8 +121,12 @@ class Callees:
         if tell is not None:
             tell(news)
 
-    def _blind(self, error: Exception) -> None:
+    def _blind(self, error: Exception, stop: Stop) -> None:
         with self._lock:
+            if self._stop is not stop or stop.is_set():
+                return  # the other watch has told, or nobody wants to know
+            self._stop = None
             tells = list(self._handlers.values())
+        stop.set()
         for tell in tells:
             tell(Blind(error=error))

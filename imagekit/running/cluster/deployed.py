@@ -109,18 +109,24 @@ class Deployed:
                 options_of(template),
             )
         if isinstance(settings.pod_template, str):
-            pod = named_template(pod, self._template(settings.pod_template))
+            # Its owner may change it at any time.
+            pod = named_template(pod, self._found(settings.pod_template))
         return pod
 
     def _template(self, name: str) -> Json:
+        """Return the template that was deployed for a task, read once."""
         with self._lock:
             found = self._templates.get(name)
         if found is None:
-            found = self._cluster.find("PodTemplate", name)
-            if found is None:
-                raise _removed("pod template", name)
+            found = self._found(name)
             with self._lock:
                 self._templates[name] = found
+        return found
+
+    def _found(self, name: str) -> Json:
+        found = self._cluster.find("PodTemplate", name)
+        if found is None:
+            raise _removed("pod template", name)
         return found
 
     def _described(self, name: str) -> Json:

@@ -8,16 +8,19 @@ import time
 from imagekit.run_events import Json
 from imagekit.running.attempt import Attempt, Placed
 from imagekit.running.cluster.callees import Blind, News, PodGone, PodSeen, ResultSeen
+from imagekit.running.cluster.departures import Departures
 from imagekit.running.cluster.pod_endings import (
     Trouble,
+    is_going,
     is_over,
     phase_of,
     trouble_of,
 )
-from imagekit.task_errors import BaseRuntimeError
 
 #: Seconds in which nothing happens after which somebody has to say why.
 _SILENCE = 5.0
+#: Seconds between looks at what may change without news.
+_LOOK = 1.0
 
 
 class FollowedJob:
@@ -35,6 +38,7 @@ class FollowedJob:
         self._since: tuple[str, float] = ("", 0.0)
         self._told: Trouble | None = None
         self._asked = self._began
+        self._departures = Departures()
 
     def tell(self, news: News) -> None:
         """Take news, in any thread."""
@@ -46,9 +50,8 @@ class FollowedJob:
     async def next(self) -> News | None:
         """Return the next news; None if there is none for a while."""
         try:
-            return await asyncio.wait_for(
-                self._queue.get(), None if self.running else 1.0
-            )
+            idle = self.running and not self._is_going()
+            return await asyncio.wait_for(self._queue.get(), None if idle else _LOOK)
         except TimeoutError:
             return None
 
@@ -57,13 +60,17 @@ class FollowedJob:
         """Seconds since the trouble that is on began, or since the Job was wanted."""
         return time.monotonic() - (self._since[1] or self._began)
 
-    def trouble(self) -> tuple[BaseRuntimeError | None, float | None]:
-        """Return what keeps the pod from running, and for how long it may."""
+    def trouble(self) -> Trouble | None:
+        """Return what keeps the pod from running; None if nothing is known to."""
         found = self._told if self.pod is None else trouble_of(self.pod) or self._told
         kind = "" if found is None else type(found.error).__name__
         if kind != self._since[0]:
             self._since = (kind, time.monotonic() if kind else 0.0)
-        return (None, None) if found is None else (found.error, found.patience)
+        return found
+
+    def excuse(self) -> None:
+        """Let the time that the trouble took not count."""
+        self._since = (self._since[0], time.monotonic())
 
     def is_silent(self) -> bool:
         """Return whether it is time to ask why nothing happens."""
@@ -98,11 +105,18 @@ class FollowedJob:
             self.running = True
             self._placed(self.attempt.task.environment.image, pod)
 
+    def is_lost(self) -> bool:
+        """Return whether the pod should be gone for long: nobody tells of it."""
+        return self.pod is not None and self._departures.is_lost(self.pod)
+
     def lose(self, pod: Json) -> None:
         """Take note that the pod is gone; little may be known of it but its name."""
         known = self.pod or pod
         metadata = {**known["metadata"], "deletionTimestamp": "now"}
         self.pod = {**known, "metadata": metadata}
+
+    def _is_going(self) -> bool:
+        return self.pod is not None and is_going(self.pod)
 
     async def until_over(self, seconds: float) -> None:
         """Wait until the pod has ended."""

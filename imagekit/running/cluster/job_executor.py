@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
+from imagekit.cluster.api_errors import QuotaError
 from imagekit.failures import decode_failure
 from imagekit.run_events import Json
 from imagekit.running.attempt import Attempt, Placed
@@ -22,12 +25,13 @@ from imagekit.running.cluster.callees import (
 )
 from imagekit.running.cluster.followed_job import FollowedJob
 from imagekit.running.cluster.pod_endings import (
-    PENDING,
     Trouble,
     ending_of,
     is_over,
     phase_of,
 )
+from imagekit.running.cluster.pod_events import quota_trouble
+from imagekit.running.cluster.siblings import Siblings
 from imagekit.running.container.slots import Slots
 from imagekit.task_errors import RuntimeSystemError
 
@@ -37,6 +41,10 @@ _T = TypeVar("_T")
 _LAST_WORDS = 60.0
 #: Requests at a time.
 _REQUESTS = 8
+#: Seconds until it is seen whether a quota leaves room.
+_AGAIN = 3.0
+#: What Jobs that have ended count for.
+_COUNTED = {"count/jobs.batch", "count/pods"}
 
 
 class JobExecutor:
@@ -45,12 +53,16 @@ class JobExecutor:
     Args:
         objects: makes and reads what the calls of this run are on the cluster.
         callees: tells what becomes of them.
+        siblings: the calls of the same caller.
         most: how many Jobs there may be at a time.
     """
 
-    def __init__(self, objects: CallObjects, callees: Callees, *, most: int) -> None:
+    def __init__(
+        self, objects: CallObjects, callees: Callees, siblings: Siblings, *, most: int
+    ) -> None:
         self._objects = objects
         self._callees = callees
+        self._siblings = siblings
         self._slots = Slots(most)
         self._requests = ThreadPoolExecutor(
             _REQUESTS, thread_name_prefix="imagekit request"
@@ -58,6 +70,8 @@ class JobExecutor:
         self._lock = threading.Lock()
         self._delays: dict[str, str] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        #: Jobs that have ended and are there still, the oldest first.
+        self._finished: deque[str] = deque()
 
     def check(self, attempt: Attempt) -> None:
         """Do nothing: what is wrong, the cluster will say."""
@@ -97,12 +111,14 @@ class JobExecutor:
         name = self._objects.name_of(attempt)
         try:
             async with self._slots.taken():
-                follow = FollowedJob(name, attempt, placed)
+                noting = self._siblings.noting(name, placed)
+                follow = FollowedJob(name, attempt, noting)
                 self._callees.expect(name, follow.tell)
                 try:
                     await self._answered(follow, answer)
                 finally:
                     self._callees.forget(name)
+                    self._siblings.end(name)
                     with self._lock:
                         self._delays.pop(attempt.context.action.name, None)
         except asyncio.CancelledError:
@@ -115,16 +131,11 @@ class JobExecutor:
     async def _answered(
         self, follow: FollowedJob, answer: asyncio.Future[Json]
     ) -> None:
-        name, attempt = follow.name, follow.attempt
-        creation = asyncio.ensure_future(
-            self._request(lambda: self._objects.create(name, attempt))
-        )
+        name = follow.name
         try:
-            await asyncio.shield(creation)
+            await self._create(follow)
             result = await self._result(follow)
         except BaseException:
-            # What comes into being after it was deleted would be left.
-            await _over(creation)
             # The Job may make another pod, for a task that has been given up.
             await self._deleted(name)
             raise
@@ -136,6 +147,45 @@ class JobExecutor:
         if follow.pod is not None and phase_of(follow.pod) == "Running":
             # Other containers of the pod go on, and would for ever.
             await self._deleted(name)
+        elif follow.pod is not None and is_over(follow.pod):
+            self._finished.append(name)
+
+    async def _create(self, follow: FollowedJob) -> None:
+        """Make the objects of a call, once a quota leaves room for them.
+
+        Raises:
+            ImageKitError: there is none for too long, or something else is wrong.
+        """
+        name, attempt = follow.name, follow.attempt
+        create, again = self._objects.create, False
+        while True:
+            creation = asyncio.ensure_future(
+                self._request(partial(create, name, attempt, again=again))
+            )
+            try:
+                await asyncio.shield(creation)
+            except QuotaError as error:
+                follow.hear(quota_trouble(error))
+                if not await self._made_room(error):
+                    self._endure(follow)
+            else:
+                follow.hear(None)
+                return
+            finally:
+                # What comes into being after it was deleted would be left.
+                await _over(creation)
+            again = True
+            await asyncio.sleep(_AGAIN)
+
+    async def _made_room(self, error: QuotaError) -> bool:
+        """Delete a Job that has ended, if that may help; return whether there was one.
+
+        Its log is lost to those who have not read it. The call would be, otherwise.
+        """
+        if not (self._finished and _COUNTED & error.requested.keys()):
+            return False
+        await self._deleted(self._finished.popleft())
+        return True
 
     async def _result(self, follow: FollowedJob) -> Any:
         """Return the result document, once it is there.
@@ -165,6 +215,8 @@ class JobExecutor:
                     ) from error
                 case None:
                     pass
+            if follow.is_lost():
+                return await self._last(follow)
             await self._check_delay(follow)
 
     async def _last(self, follow: FollowedJob) -> Any:
@@ -184,14 +236,24 @@ class JobExecutor:
             return
         if follow.is_silent():
             name, pod = follow.name, follow.pod
-            follow.hear(await self._request(lambda: self._told(name, pod)))
-        error, patience = follow.trouble()
-        if error is None:
+            told = await self._request(lambda: self._told(name, pod))
+            follow.hear(told)
+            if told is not None and isinstance(told.error, QuotaError):
+                await self._made_room(told.error)
+        self._endure(follow)
+
+    def _endure(self, follow: FollowedJob) -> None:
+        """Note what keeps a call from running; raise it after too long."""
+        trouble, attempt = follow.trouble(), follow.attempt
+        if trouble is None:
             return
         with self._lock:
-            self._delays[follow.attempt.context.action.name] = error.message
-        if follow.waited > (PENDING if patience is None else patience):
-            raise error
+            self._delays[attempt.context.action.name] = trouble.error.message
+        patience = self._siblings.patience(follow.name, attempt.settings, trouble)
+        if patience is None:
+            follow.excuse()
+        elif follow.waited > patience:
+            raise trouble.error
 
     def _told(self, name: str, pod: Json) -> Trouble | None:
         """Return why there is no pod, or why it does not start, if somebody says so."""

@@ -1,8 +1,9 @@
 """What happens in a call, written to the cluster as it does.
 
 Events go into ConfigMaps, each written once: a few at a time, and the rest with the
-result. What tasks print goes to this process's standard output, which is the pod's log.
-Neither gets the value of a secret.
+result. Inputs and outputs that no ConfigMap can hold are left out: the call itself says
+what is wrong with them. What tasks print goes to this process's standard output, which
+is the pod's log. Neither gets the value of a secret.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from imagekit.run_events import Event, Json, Reported
 from imagekit.running.cluster.pod_output import Printing
 from imagekit.running.streaming import cleaned
 from imagekit.runtime.messages import event_json
+from imagekit.task_errors import InlineIOMaxBytesBreached
 from imagekit.values import document_bytes
 
 #: Seconds between two journals: the first, how much longer each wait is, the longest.
 _FIRST, _GROWTH, _LONGEST = 0.5, 1.2, 5.0
-#: Bytes of events in one journal.
+#: Bytes of events in one journal, unless it is a single one.
 _MOST = 300_000
+#: What of an event may be left out, if it has more than so many bytes.
+_VALUES, _LARGE = ("inputs", "outputs"), 1000
 
 
 class Journal:
@@ -28,7 +32,8 @@ class Journal:
 
     Args:
         write: writes a numbered list of events; may take long, and is called in one
-            thread at a time. If it raises, the events are tried again with the next.
+            thread at a time. If it raises InlineIOMaxBytesBreached, large values are
+            left out; if anything else, the events are tried again with the next.
         first: number of the first journal: earlier pods may have written some.
         print_to: takes what is printed.
         dropped: tells of events that are known already.
@@ -95,6 +100,12 @@ class Journal:
         """Print what an action's task has printed."""
         self._printing.log(action, data)
 
+    @property
+    def number(self) -> int:
+        """How many journals there are."""
+        with self._lock:
+            return self._number
+
     def flush(self) -> None:
         """Write what is there."""
         with self._writing:
@@ -104,21 +115,30 @@ class Journal:
                     events, number = self._events[:count], self._number
                 if not events:
                     return
-                self._write(number, events)
+                try:
+                    self._write(number, events)
+                except InlineIOMaxBytesBreached:
+                    if not self._shorten(count):
+                        raise
+                    continue
                 with self._lock:
                     del self._events[:count], self._sizes[:count]
                     self._number += 1
 
-    def close(self) -> tuple[int, list[Json]]:
+    def close(self, *, everything: bool = False) -> tuple[int, list[Json]]:
         """Return how many journals there are, and the events that are in none.
 
-        Nothing is written any more.
+        Nothing is written any more in the background.
+
+        Args:
+            everything: whether no event is to be left.
         """
         self._ended.set()
         self._printing.close()
         while True:
             with self._writing, self._lock:
-                if self._fitting() == len(self._events):
+                fitting = 0 if everything else self._fitting()
+                if len(self._events) <= fitting:
                     return self._number, list(self._events)
             self.flush()
 
@@ -135,6 +155,22 @@ class Journal:
             if total > _MOST and count:
                 return count
         return len(self._sizes)
+
+    def _shorten(self, count: int) -> bool:
+        """Leave out the largest value of the first events, if one is large."""
+        with self._lock:
+            sizes = [
+                (len(document_bytes(event[key])), place, key)
+                for place, event in enumerate(self._events[:count])
+                for key in _VALUES
+                if key in event
+            ]
+            size, place, key = max(sizes, default=(0, 0, ""))
+            if size > _LARGE:
+                text = f"{size} bytes, too many for the cluster"
+                self._events[place] = {**self._events[place], key: text}
+                self._sizes[place] -= size - len(text)
+        return size > _LARGE
 
     def _work(self) -> None:
         wait = _FIRST

@@ -38,6 +38,7 @@ class PoolCall:
         news: what the cluster told of its result.
         pod: the pod that has it, as it was last seen.
         began: when the call began to wait, and *began_at* to run.
+        excused_at: from when on it counts that it waits.
         stuck_at: when to see whether it waits for itself.
     """
 
@@ -53,6 +54,7 @@ class PoolCall:
         self.pod: Json = None
         self.began = time.monotonic()
         self.began_at = 0.0
+        self.excused_at = self.began
         self.stuck_at = self.began + STUCK
         self._placed = placed
         self._loop = asyncio.get_running_loop()
@@ -61,6 +63,10 @@ class PoolCall:
         """Take news of the result, in any thread."""
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._take, news)
+
+    def excuse(self) -> None:
+        """Let the time that it has waited not count."""
+        self.excused_at = time.monotonic()
 
     def begin(self, pod: str) -> None:
         """Take note that a pod runs it, or has run it."""

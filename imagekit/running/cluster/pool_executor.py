@@ -13,7 +13,7 @@ from imagekit.run_events import Json
 from imagekit.running.attempt import Attempt, Executor, Placed
 from imagekit.running.cluster.call_objects import CallObjects
 from imagekit.running.cluster.callees import Blind, Callees, ResultSeen
-from imagekit.running.cluster.pod_endings import PENDING, ending_of, is_over
+from imagekit.running.cluster.pod_endings import ending_of, is_over
 from imagekit.running.cluster.pool_call import STUCK, PoolCall, UsedPool
 from imagekit.running.cluster.pool_claims import (
     ELSEWHERE,
@@ -26,6 +26,7 @@ from imagekit.running.cluster.pool_claims import (
 from imagekit.running.cluster.pool_keeper import PoolKeeper
 from imagekit.running.cluster.pool_pods import Pool
 from imagekit.running.cluster.pool_view import PoolView
+from imagekit.running.cluster.siblings import Siblings
 from imagekit.running.cluster.surely import surely
 from imagekit.running.container.pool import NeverFreeError
 from imagekit.running.container.slots import Slots
@@ -47,14 +48,21 @@ class PoolExecutor:
     Args:
         objects: makes and reads what the calls of this run are on the cluster.
         callees: tells of their results.
+        siblings: the calls of the same caller.
         alone: runs attempts that would wait for themselves in a pool.
     """
 
     def __init__(
-        self, objects: CallObjects, callees: Callees, *, alone: Executor
+        self,
+        objects: CallObjects,
+        callees: Callees,
+        siblings: Siblings,
+        *,
+        alone: Executor,
     ) -> None:
         self._objects = objects
         self._callees = callees
+        self._siblings = siblings
         self._alone = alone
         self._used: dict[str, UsedPool] = {}
         #: Pools by tasks; settings can't be keys, as pod templates can be in them.
@@ -69,7 +77,8 @@ class PoolExecutor:
         used = await self._use(attempt)
         try:
             async with used.slots.taken():
-                return await self._run(used, attempt, placed)
+                # After long, another one may be used by now.
+                return await self._run(await self._use(attempt), attempt, placed)
         except NeverFreeError:
             pass  # its callers have all places, and wait for it
         return await self._alone.execute(attempt, placed)
@@ -86,18 +95,24 @@ class PoolExecutor:
     async def _use(self, attempt: Attempt) -> UsedPool:
         pool = await self._pool(attempt)
         used = self._used.get(pool.name)
-        if used is None:
-            cluster = self._objects.cluster
-            view = PoolView(cluster.api, pool.name)
-            used = self._used[pool.name] = UsedPool(
-                pool=pool,
-                view=view,
-                keeper=PoolKeeper(cluster, pool, view),
-                slots=Slots(_AHEAD * pool.places),
-            )
+        if used is None or used.view.has_failed:
+            used = self._used[pool.name] = self._opened(pool, used)
         # Pods that come later than this are seen to come.
         await used.view.listed()
         return used
+
+    def _opened(self, pool: Pool, failed: UsedPool | None) -> UsedPool:
+        """Return what follows a pool, in place of what can't any more."""
+        if failed is not None:
+            failed.view.close()
+        cluster = self._objects.cluster
+        view = PoolView(cluster.api, pool.name)
+        return UsedPool(
+            pool=pool,
+            view=view,
+            keeper=PoolKeeper(cluster, pool, view),
+            slots=Slots(_AHEAD * pool.places) if failed is None else failed.slots,
+        )
 
     async def _pool(self, attempt: Attempt) -> Pool:
         known = self._known.setdefault(attempt.task.name, [])
@@ -112,7 +127,7 @@ class PoolExecutor:
         name = self._objects.name_of(attempt)
         if await self._is_stuck(used.pool, attempt):
             raise NeverFreeError
-        call = PoolCall(name, attempt, placed, used)
+        call = PoolCall(name, attempt, self._siblings.noting(name, placed), used)
         used.view.expect(name)
         self._callees.expect(name, call.tell)
         try:
@@ -127,6 +142,7 @@ class PoolExecutor:
             raise
         finally:
             self._callees.forget(name)
+            self._siblings.end(name)
             used.view.forget(name)
             self._delays.pop(attempt.context.action.name, None)
         call.begin(result.pod)
@@ -162,7 +178,8 @@ class PoolExecutor:
                 lost = await self._lost_pod(call, seen)
                 if lost is not None:
                     tail = await asyncio.to_thread(self._objects.tail, lost)
-                    return await self._last(call, ending_of(lost, call.own(lost, tail)))
+                    own = None if tail is None else call.own(lost, tail)
+                    return await self._last(call, ending_of(lost, own))
                 await view.newer(version, _RUNNING)
 
     async def _last(self, call: PoolCall, error: Exception) -> ResultDocument:
@@ -180,8 +197,11 @@ class PoolExecutor:
         why = f"all {pool.places} places of its pool are taken"
         if trouble is not None:
             why = trouble.error.message
-            patience = PENDING if trouble.patience is None else trouble.patience
-            if keeper.troubled_for(call.began) > patience:
+            settings = call.attempt.settings
+            patience = self._siblings.patience(call.name, settings, trouble)
+            if patience is None:
+                call.excuse()
+            elif keeper.troubled_for(call.excused_at) > patience:
                 raise trouble.error
         self._delays[call.attempt.context.action.name] = why
         lost = keeper.lost_since(call.began)
@@ -215,7 +235,8 @@ class PoolExecutor:
         pod = call.used.view.pods.get(seen.claim)
         if pod is not None and pod["metadata"]["uid"] == seen.pod:
             call.pod = pod
-            return pod if is_over(pod) else None
+            is_lost = is_over(pod) or call.used.keeper.departures.is_lost(pod)
+            return pod if is_lost else None
         if call.pod is None:
             # It claims calls, but was not seen to come: maybe soon.
             if time.monotonic() < call.began_at + _MISSED:

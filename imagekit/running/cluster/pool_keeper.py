@@ -11,8 +11,10 @@ from imagekit.cluster.api_errors import (
     ClusterError,
     ConflictError,
     ForbiddenError,
+    QuotaError,
 )
 from imagekit.run_events import Json
+from imagekit.running.cluster.departures import Departures
 from imagekit.running.cluster.pod_endings import (
     Trouble,
     is_going,
@@ -20,6 +22,7 @@ from imagekit.running.cluster.pod_endings import (
     phase_of,
     trouble_of,
 )
+from imagekit.running.cluster.pod_events import PATIENCE, quota_trouble
 from imagekit.running.cluster.pool_pods import Pool, is_alive, runs
 from imagekit.running.cluster.pool_view import PoolView
 
@@ -33,9 +36,13 @@ class PoolKeeper:
     """Makes the pods of one pool, as callers do who have calls for it.
 
     All of it has to be used in the event loop of *view*.
+
+    Attributes:
+        departures: knows pods that do not go.
     """
 
     def __init__(self, cluster: Cluster, pool: Pool, view: PoolView) -> None:
+        self.departures = Departures()
         self._cluster = cluster
         self._pool = pool
         self._view = view
@@ -91,7 +98,11 @@ class PoolKeeper:
                 await asyncio.to_thread(self._delete, pod)
 
     def _missing(self) -> list[int]:
-        pods = self._view.pods
+        pods = {
+            name: pod
+            for name, pod in self._view.pods.items()
+            if not self.departures.is_lost(pod)
+        }
         calls = sum(
             call.is_open or _has(pods, call.claim, call.pod)
             for call in self._view.calls.values()
@@ -130,10 +141,16 @@ class PoolKeeper:
             case AlreadyExistsError() | ConflictError():
                 # Another caller was faster, or the old pod is not quite gone.
                 self._not_before = time.monotonic() + _AGAIN / 10
-            case ForbiddenError(verb="") | ClusterError(temporary=True):
-                # A quota, which others may make room in.
+            case QuotaError():
+                self._not_before = time.monotonic() + _AGAIN
+                self._refused = quota_trouble(error)
+            case ClusterError(temporary=True):
                 self._not_before = time.monotonic() + _AGAIN
                 self._refused = Trouble(error=error, patience=None)
+            case ForbiddenError(verb=""):
+                # A policy, which somebody may change.
+                self._not_before = time.monotonic() + _AGAIN
+                self._refused = Trouble(error=error, patience=PATIENCE)
             case ClusterError():
                 self._not_before = time.monotonic() + _AGAIN
                 self._refused = Trouble(error=error, patience=0)
@@ -143,8 +160,8 @@ class PoolKeeper:
 
     def _delete(self, pod: Json) -> None:
         metadata = pod["metadata"]
-        # What has ended needs no time to do so.
-        ended = phase_of(pod) in {"Succeeded", "Failed"}
+        # What has ended needs no time to do so, and nobody can wait for a lost node.
+        ended = phase_of(pod) in {"Succeeded", "Failed"} or self.departures.is_lost(pod)
         try:
             self._cluster.delete(
                 "Pod", metadata["name"], uid=metadata["uid"], grace=0 if ended else None

@@ -100,6 +100,11 @@ class PoolView:
         self._error = error
         self.poke()
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether nothing new is known any more; another view may know more."""
+        return self._error is not None
+
     def close(self) -> None:
         """End the watches."""
         self._stop.set()

@@ -10,7 +10,7 @@ from imagekit.cluster.api_errors import AlreadyExistsError
 from imagekit.cluster.documents import ResultDocument
 from imagekit.failures import encode_failure
 from imagekit.run_events import Json
-from imagekit.running.cluster.call_here import PASSED_ON
+from imagekit.running.cluster.call_parts import PASSED_ON
 from imagekit.running.cluster.parcel_objects import parcel_object
 from imagekit.value_blobs import ValueBlobs
 

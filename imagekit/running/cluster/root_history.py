@@ -12,12 +12,13 @@ import time
 
 from imagekit.cluster import names
 from imagekit.cluster.api import Cluster
-from imagekit.failures import encode_failure
+from imagekit.failures import decode_failure, encode_failure
 from imagekit.records import compared
 from imagekit.run_events import ROOT, AttemptEnded, AttemptStarted, Event, Json, Started
 from imagekit.running.attempts import Tally
 from imagekit.running.cluster.callees import JOB_NAME
 from imagekit.running.cluster.journal import Journal
+from imagekit.running.cluster.last_words import last_words
 from imagekit.running.cluster.parcel_objects import parcel_of
 from imagekit.running.cluster.pod_endings import ending_of
 from imagekit.running.cluster.pool_claims import selector
@@ -26,7 +27,10 @@ from imagekit.runtime.messages import event_of
 from imagekit.task_errors import TaskInterruptedError
 from imagekit.value_blobs import ValueBlobs
 
+#: In the data of the call object: the attempts until now, and how a pod ended that
+#: somebody else saw end.
 _STATE = "attempts.json"
+_END = "end.json"
 
 
 class RootHistory:
@@ -55,8 +59,8 @@ class RootHistory:
         self._pod = pod
         self._blobs = blobs
         self._store = store
-        text = (call.get("data") or {}).get(_STATE)
-        state = json.loads(text) if text else None
+        state = _kept(call, _STATE)
+        self._end = _kept(call, _END)
         self._last = None if state is None else Tally(**state["tally"])
         self._last_pod = "" if state is None else state["pod"]
         self._journals = self._read_journals() if state is not None else []
@@ -148,13 +152,43 @@ class RootHistory:
 
     def _ending(self) -> Exception:
         """Return how the pod before this one ended."""
+        if self._end is not None and self._end["pod"] == self._last_pod:
+            error = decode_failure(self._end["error"])
+            assert isinstance(error, Exception)
+            return error
         found = self._cluster.find("Pod", self._last_pod)
         if found is not None and (found["metadata"].get("labels") or {}).get(JOB_NAME):
-            return ending_of(found)
+            return ending_of(found, last_words(self._cluster, found))
         return TaskInterruptedError(
             f"the pod {self._last_pod!r} was interrupted: it is gone",
             hint="tasks of environments with interruptible=True are tried again",
         )
+
+
+def has_begun(call: Json) -> bool:
+    """Return whether an attempt at the run's own task has begun, by its call object."""
+    return _kept(call, _STATE) is not None
+
+
+def note_end(cluster: Cluster, call: str, pod: str, error: Exception) -> None:
+    """Have the pod after *pod* know how that one ended: it will be gone by then.
+
+    Args:
+        cluster: where it is.
+        call: name of the call object of the run's own task.
+        pod: name of the pod.
+        error: how it ended.
+
+    Raises:
+        ClusterError: the cluster refuses, or can't be reached.
+    """
+    text = json.dumps({"pod": pod, "error": encode_failure(error)})
+    cluster.patch("ConfigMap", call, {"data": {_END: text}})
+
+
+def _kept(call: Json, name: str) -> Json:
+    text = (call.get("data") or {}).get(name)
+    return json.loads(text) if text else None
 
 
 def _begins(event: Event, number: int) -> bool:
