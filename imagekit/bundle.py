@@ -259,12 +259,11 @@ def _order(entry: Entry) -> bytes:
 
 def _import_paths(root: str, loaded: tuple[LoadedModule, ...]) -> tuple[str, ...]:
     """Return the folders below *root* that modules are found in, in Python's order."""
-    real: dict[str, str] = {}
     folders = {module.import_folder for module in loaded}
-    wanted = {folder_below(folder, root, real) for folder in folders} - {None}
+    wanted = {folder_below(folder, root) for folder in folders} - {None}
     found: dict[str, None] = {}
     for item in sys.path:
-        path = folder_below(os.path.abspath(item), root, real)
+        path = folder_below(os.path.abspath(item), root)
         if path is not None and path in wanted:
             found[path] = None
     # What was on the path only while the modules were loaded.

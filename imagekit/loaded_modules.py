@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,16 +34,10 @@ class LoadedModule:
     file: str
     is_main: bool = False
 
-    def below(self, root: str, real: dict[str, str] | None = None) -> str | None:
-        """Return the path relative to *root* with ``/``, or None outside of it.
-
-        Args:
-            root: a folder.
-            real: keeps the real paths of folders, where many modules are asked.
-        """
-        real = {} if real is None else real
+    def below(self, root: str) -> str | None:
+        """Return the path relative to *root* with ``/``, or None outside of it."""
         return _inside(self.file, root) or _inside(
-            _real_file(self.file, real), _real_folder(root, real)
+            _real_file(self.file), _real_folder(root)
         )
 
     @property
@@ -119,7 +114,6 @@ def user_modules(
     """Return the modules below *root* that nobody installed, sorted by name."""
     found = []
     environments: dict[str, bool] = {}
-    real: dict[str, str] = {}
     # A copy: other threads may import meanwhile.
     for name, module in list((sys.modules if modules is None else modules).items()):
         if name.partition(".")[0] in _OURS or not isinstance(module, ModuleType):
@@ -127,7 +121,7 @@ def user_modules(
         item = loaded_module(name, module)
         if item is None or item.is_ours:
             continue
-        path = item.below(root, real)
+        path = item.below(root)
         if path is not None and not _is_foreign(root, path, environments):
             found.append(item)
     return tuple(sorted(found, key=lambda item: (item.name, item.file)))
@@ -192,7 +186,7 @@ def interpreter_folder(root: str) -> str | None:
     return prefix.below(root)
 
 
-def folder_below(folder: str, root: str, real: dict[str, str]) -> str | None:
+def folder_below(folder: str, root: str) -> str | None:
     """Return the path of *folder* relative to *root*, or None outside of it.
 
     Either may be reached by a link that the other is not reached by.
@@ -200,13 +194,12 @@ def folder_below(folder: str, root: str, real: dict[str, str]) -> str | None:
     Args:
         folder: absolute path.
         root: likewise; ``.`` is the root itself.
-        real: keeps the real paths of folders.
     """
     if folder == root:
         return "."
     found = _inside(folder, root)
     if found is None:
-        own, above = _real_folder(folder, real), _real_folder(root, real)
+        own, above = _real_folder(folder), _real_folder(root)
         found = "." if own == above else _inside(own, above)
     return found
 
@@ -239,17 +232,17 @@ def _inside(file: str, folder: str) -> str | None:
     return file[len(prefix) :].replace(os.sep, "/")
 
 
-def _real_file(file: str, real: dict[str, str]) -> str:
+@cache  # each run asks it of all modules; where one was loaded from stays so
+def _real_file(file: str) -> str:
     if os.path.islink(file):
         return os.path.realpath(file)
     folder, name = os.path.split(file)
-    return os.path.join(_real_folder(folder, real), name)
+    return os.path.join(_real_folder(folder), name)
 
 
-def _real_folder(folder: str, real: dict[str, str]) -> str:
-    if folder not in real:
-        real[folder] = os.path.realpath(folder)
-    return real[folder]
+@cache
+def _real_folder(folder: str) -> str:
+    return os.path.realpath(folder)
 
 
 def _is_below(folder: str, root: str) -> bool:
