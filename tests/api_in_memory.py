@@ -15,7 +15,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from imagekit.cluster.api_errors import AlreadyExistsError, NotFoundError
+from imagekit.cluster.api_errors import (
+    AlreadyExistsError,
+    ConflictError,
+    NotFoundError,
+)
 from imagekit.cluster.kinds import path_of, target_of
 from imagekit.cluster.stopping import Stop
 
@@ -34,6 +38,8 @@ class ApiInMemory:
         changed: is notified of all that changes.
         watching: how many watches are on.
         refuse: is asked before each request, with method, path and body; may raise.
+        logs: what containers have printed, by ``POD/CONTAINER``; nothing if not there.
+        now: the time of the API server; None for that of this machine.
     """
 
     namespace = "team"
@@ -43,6 +49,8 @@ class ApiInMemory:
         self.changed = threading.Condition()
         self.watching = 0
         self.refuse: Callable[[str, str, Any], None] = lambda *_request: None
+        self.logs: dict[str, bytes] = {}
+        self.now: str | None = None
         self._version = 0
         self._changes: list[tuple[int, str, str, Any]] = []
         self._broken: list[Exception] = []
@@ -53,6 +61,11 @@ class ApiInMemory:
         """Return the objects of a kind."""
         with self.changed:
             return [item for item in self.objects.values() if item["kind"] == kind]
+
+    def get(self, kind: str, name: str) -> Any:
+        """Return an object; None if there is none."""
+        with self.changed:
+            return copy.deepcopy(self.objects.get(self._path(kind, name)))
 
     def put(self, obj: Any) -> Any:
         """Have an object be there, new or changed."""
@@ -94,9 +107,9 @@ class ApiInMemory:
                     raise AlreadyExistsError(f"{path} exists", status=409)
                 return self._put(path, body)
             if method == "PATCH":
-                return self._put(path, _merged(self._at(path), body))
+                return self._patch(path, body, query or {})
             if method == "DELETE":
-                return self._remove(path)
+                return self._delete(path, (body or {}).get("preconditions") or {})
             if target_of(path).name:
                 return copy.deepcopy(self._at(path))
             items = [copy.deepcopy(item) for item in self._chosen(path, query)]
@@ -114,7 +127,8 @@ class ApiInMemory:
     ) -> Iterator[Iterator[bytes]]:
         self.refuse("GET", path, None)
         if "watch" not in query:
-            yield iter(())  # a log
+            pod, container = path.split("/")[-2], query.get("container")
+            yield iter([self.logs.get(f"{pod}/{container}", b"")])
             return
         assert stop is not None
         with stop.ending(self._wake):
@@ -171,14 +185,30 @@ class ApiInMemory:
             raise NotFoundError(f"{path}: there is none", status=404)
         return self.objects[path]
 
+    def _patch(self, path: str, body: Any, query: Any) -> Any:
+        if "force" not in query:
+            return self._put(path, _merged(self._at(path), body))
+        # Applied: it need not be there.
+        made = _merged(self.objects.get(path, {}), body)
+        return self._dated(made) if "dryRun" in query else self._put(path, made)
+
+    def _delete(self, path: str, preconditions: Any) -> None:
+        uid = self._at(path)["metadata"]["uid"]
+        if preconditions.get("uid", uid) != uid:
+            raise ConflictError(f"{path} is another one", status=409)
+        self._remove(path)
+
+    def _dated(self, obj: Any) -> Any:
+        now = self.now or time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        metadata = {"creationTimestamp": now, **copy.deepcopy(obj["metadata"])}
+        return {**copy.deepcopy(obj), "metadata": metadata}
+
     def _put(self, path: str, obj: Any) -> Any:
         kind = "MODIFIED" if path in self.objects else "ADDED"
-        made = copy.deepcopy(obj)
+        made = self._dated(obj)
         self._version += 1
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         made["metadata"] = {
             "uid": f"uid-{self._version}",
-            "creationTimestamp": now,
             **made["metadata"],
             "resourceVersion": str(self._version),
         }

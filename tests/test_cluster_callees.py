@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from memory_calls import CALLER, Calls
+from calls_in_memory import CALLER, Calls
 
 from imagekit import ReusePolicy, Timeout
 from imagekit.cluster.api_errors import ForbiddenError, QuotaError

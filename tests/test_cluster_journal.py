@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from memory_calls import CALLER, TASK, Calls
+from calls_in_memory import CALLER, TASK, Calls
 
 from imagekit.cluster import names
 from imagekit.cluster.api_errors import UnreachableError

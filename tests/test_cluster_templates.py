@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from memory_calls import TASK, Calls
+from calls_in_memory import TASK, Calls
 
 from imagekit.records import replace
 from imagekit.task_errors import RuntimeUserError

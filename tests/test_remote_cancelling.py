@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from memory_calls import CALLER, Calls
+from calls_in_memory import CALLER, Calls
 
 from imagekit.cluster import names
 from imagekit.cluster.documents import DOCUMENT

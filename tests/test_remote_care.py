@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from memory_cluster import MemoryApi
+from api_in_memory import ApiInMemory
 from task_runs import wait_until
 
 from imagekit.cluster import names
@@ -36,7 +36,7 @@ from imagekit.runtime.messages import event_json
 from imagekit.task_errors import OOMError, TaskTimeoutError, WorkerLostError
 from imagekit.value_blobs import ValueBlobs
 
-JOBS = "/apis/batch/v1/namespaces/team/jobs"
+PODS = "/api/v1/namespaces/team/pods"
 CALL = names.call_name("first", ROOT, 0)
 LABELS = {names.RUN: "first", names.ACTION: ROOT, names.TASK: "env.task"}
 POD_LABELS = object_labels(names.CALL_KIND, LABELS)
@@ -49,7 +49,7 @@ class Scene:
     """A run on the API in memory, and who follows it."""
 
     def __init__(self, folder: Path) -> None:
-        self.api = MemoryApi()
+        self.api = ApiInMemory()
         self.cluster = Cluster(self.api)
         self.said: list[str] = []
         self.reader = Reader(blobs=ValueBlobs(folder / "blobs"), store=None)
@@ -60,34 +60,27 @@ class Scene:
             labels=LABELS,
             data={DOCUMENT: json.dumps(RUN.to_json())},
         )
-        self.run = KnownRun(document=RUN, object=self.api.put("ConfigMap", made))
+        self.run = KnownRun(document=RUN, object=self.api.put(made))
 
     def attempts(self, data: dict[str, str]) -> None:
         """Have the call object hold what pods have noted."""
         call = config_map(CALL, kind=names.CALL_KIND, labels=LABELS, data=data)
-        self.api.put("ConfigMap", call)
+        self.api.put(call)
 
     def job(self, made: str = "2026-01-01T00:00:00Z") -> None:
-        self.api.put(
-            "Job",
-            {
-                "metadata": {
-                    "name": CALL,
-                    "labels": POD_LABELS,
-                    "creationTimestamp": made,
-                }
-            },
-        )
+        metadata = {"name": CALL, "labels": POD_LABELS, "creationTimestamp": made}
+        self.api.put({"kind": "Job", "metadata": metadata})
 
     def pod(self, name: str, phase: str = "Running", **status: Any) -> Any:
         metadata = {"name": name, "labels": {**POD_LABELS, JOB_NAME: CALL}}
         containers = [{"name": "primary", "image": "i"}, {"name": "proxy"}]
         made = {
+            "kind": "Pod",
             "metadata": metadata,
             "spec": {"containers": containers},
             "status": {"phase": phase, **status},
         }
-        return self.api.put("Pod", made)
+        return self.api.put(made)
 
     def journal(self, *events: Event) -> None:
         """Have a part of what happened be told."""
@@ -110,7 +103,7 @@ class Scene:
             blobs=self.reader.blobs,
             store=None,
         )
-        self.api.put("ConfigMap", made)
+        self.api.put(made)
 
     @contextmanager
     def followed(self, queued: float | None = None) -> Iterator[Following]:
@@ -179,7 +172,7 @@ def scene(tmp_path: Path) -> Scene:
 
 def history(scene: Scene) -> RootHistory:
     """Return the history as the next pod reads it."""
-    call = scene.api.find(f"configmaps/{CALL}")
+    call = scene.api.get("ConfigMap", CALL)
     return RootHistory(
         scene.cluster, call, pod="p2", blobs=scene.reader.blobs, store=None
     )
@@ -196,13 +189,12 @@ def test_a_pod_whose_sidecar_goes_on_is_replaced_and_the_next_one_knows_why(
 
     with scene.followed() as following:
         scene.pod("p1", **over(137, "OOMKilled"))
-        wait_until(lambda: scene.api.find("pods/p1") is None, 20)
+        wait_until(lambda: scene.api.get("Pod", "p1") is None, 20)
         found = history(scene)
         found.resume(Journal(_unwritten, print_to=Printing()))
         before, error = found.before(ROOT)
         assert before.number == 1
         assert isinstance(error, OOMError)
-        scene.api.logs = {"p2/primary": b""}
         scene.pod("p2", "Succeeded", **over(0))
         scene.result()
         assert following.result().output == 1
@@ -217,7 +209,7 @@ def test_a_sidecar_that_goes_on_after_a_result_is_nobodys_trouble(
 
     with scene.followed() as following:
         assert following.result().output == 1
-    assert scene.api.find("pods/p1") is not None
+    assert scene.api.get("Pod", "p1") is not None
 
 
 def test_who_attaches_late_knows_for_how_long_a_task_has_waited(scene: Scene) -> None:
@@ -260,18 +252,18 @@ def test_a_pod_that_runs_is_seen_before_a_task_is_said_to_be_late(
     # All but the pods is known long before these are.
     seen = threading.Event()
 
-    def late(verb: str, path: str) -> None:
-        if (verb, path) == ("list", "/api/v1/namespaces/team/pods"):
+    def late(_method: str, path: str, _body: Any) -> None:
+        if path == PODS:
             assert seen.wait(20)
 
     scene.api.refuse = late
     with scene.followed(queued=100) as following:
-        wait_until(lambda: ("watch", JOBS) in scene.api.done, 20)
+        scene.api.wait(lambda: scene.api.watching == 2)
         following.join(1.5)
         seen.set()
         following.join(1.5)
         assert following.is_alive()
-        assert scene.api.find(f"jobs/{CALL}") is not None
+        assert scene.api.get("Job", CALL) is not None
 
 
 def test_the_last_words_are_those_of_the_container_of_the_task(scene: Scene) -> None:
@@ -284,8 +276,9 @@ def test_the_last_words_are_those_of_the_container_of_the_task(scene: Scene) -> 
 def test_words_that_may_not_be_read_are_not_taken_for_silence(scene: Scene) -> None:
     pod = scene.pod("p1", "Failed", **over(1))
 
-    def refuse(_verb: str, path: str) -> ForbiddenError | None:
-        return ForbiddenError("no") if path.endswith("/log") else None
+    def refuse(_method: str, path: str, _body: Any) -> None:
+        if path.endswith("/log"):
+            raise ForbiddenError("no")
 
     scene.api.refuse = refuse
     assert last_words(scene.cluster, pod) is None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from memory_cluster import MemoryApi
+from api_in_memory import ApiInMemory
 from task_runs import wait_until
 
 from imagekit.cluster.api import Cluster
@@ -53,7 +53,7 @@ def handle(folder: Path, *script: Scripted) -> RemoteRun:
         return output
 
     return RemoteRun(
-        Cluster(MemoryApi()),
+        Cluster(ApiInMemory()),
         KnownRun(document=RUN, object={}),
         record=lambda: begin_record(folder, RUN, is_new=False),
         follower=follower,
