@@ -21,7 +21,7 @@ from imagekit.cluster.documents import DOCUMENT, ResultDocument, RunDocument
 from imagekit.cluster.manifests import config_map, object_labels
 from imagekit.failures import decode_failure
 from imagekit.remote.follower import Follower
-from imagekit.remote.known_run import KnownRun
+from imagekit.remote.known_run import CANCELLED, KnownRun
 from imagekit.remote.local_record import begin_record
 from imagekit.remote.parts import Reader
 from imagekit.run_events import ROOT, AttemptStarted, Event, Started
@@ -33,9 +33,15 @@ from imagekit.running.cluster.pod_output import Printing
 from imagekit.running.cluster.root_history import RootHistory
 from imagekit.running.streaming import StreamingRecorder
 from imagekit.runtime.messages import event_json
-from imagekit.task_errors import OOMError, TaskTimeoutError, WorkerLostError
+from imagekit.task_errors import (
+    OOMError,
+    RunAbortedError,
+    TaskTimeoutError,
+    WorkerLostError,
+)
 from imagekit.value_blobs import ValueBlobs
 
+CONFIG_MAPS = "/api/v1/namespaces/team/configmaps"
 PODS = "/api/v1/namespaces/team/pods"
 CALL = names.call_name("first", ROOT, 0)
 LABELS = {names.RUN: "first", names.ACTION: ROOT, names.TASK: "env.task"}
@@ -264,6 +270,21 @@ def test_a_pod_that_runs_is_seen_before_a_task_is_said_to_be_late(
         following.join(1.5)
         assert following.is_alive()
         assert scene.api.get("Job", CALL) is not None
+
+
+def test_a_cancelled_run_is_not_taken_for_one_that_lost_its_job(scene: Scene) -> None:
+    scene.job()
+    scene.pod("p1")
+
+    with scene.followed() as following:
+        scene.api.wait(lambda: scene.api.watching == 3)
+        # The watch of runs is slower than that of Jobs.
+        there = scene.api.objects[f"{CONFIG_MAPS}/{names.run_name('first')}"]
+        there["metadata"]["annotations"] = {CANCELLED: "1.0"}
+        scene.api.remove("Pod", "p1")
+        scene.api.remove("Job", CALL)
+        error = decode_failure(following.result().error)
+    assert isinstance(error, RunAbortedError)
 
 
 def test_the_last_words_are_those_of_the_container_of_the_task(scene: Scene) -> None:

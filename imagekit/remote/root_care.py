@@ -10,12 +10,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import assert_never
 
+from imagekit.cluster import names
 from imagekit.cluster.api import Cluster
 from imagekit.cluster.api_errors import ConflictError
 from imagekit.cluster.documents import Json
 from imagekit.cluster.server_time import age_of
 from imagekit.remote.closing import close_run
-from imagekit.remote.known_run import KnownRun
+from imagekit.remote.known_run import KnownRun, is_cancelled
 from imagekit.remote.parts import Reader
 from imagekit.remote.root_fate import (
     Going,
@@ -142,7 +143,7 @@ class RootCare:
     def _lost(self, pod: Json | None, why: str) -> BaseRuntimeError:
         """Return what to say of a run whose Job is over without a result."""
         name = self._run.document.name
-        if self.cancelled:
+        if self._was_cancelled():
             return RunAbortedError(f"the run {name!r} was cancelled")
         if pod is not None and why:
             return self._ending(pod)
@@ -155,6 +156,17 @@ class RootCare:
             hint="somebody has deleted it, or the client that began the run was "
             "interrupted: run it again",
         )
+
+    def _was_cancelled(self) -> bool:
+        """Return whether the Job was deleted because somebody cancelled the run.
+
+        That it is gone may be told sooner than what was noted before.
+        """
+        if not self.cancelled:
+            name = names.run_name(self._run.document.name)
+            found = self._cluster.find("ConfigMap", name)
+            self.cancelled = found is not None and is_cancelled(found)
+        return self.cancelled
 
     def _ending(self, pod: Json) -> BaseRuntimeError:
         """Return how a pod ended, and what it has printed last."""
