@@ -121,6 +121,13 @@ def engine() -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
+def engine_on_disk() -> Iterator[Engine]:
+    """Return one whose containers write to the disk, not to memory that they take."""
+    with _machine(lambda: start_engine("containerd", in_memory=False)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def classic_engine() -> Iterator[Engine]:
     """Return an engine with the classic image store."""
     with _machine(lambda: start_engine("classic")) as running:

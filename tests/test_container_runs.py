@@ -49,6 +49,12 @@ SMALL = Resources(memory="96Mi")
 
 
 @pytest.fixture(scope="module")
+def engine(engine_on_disk: Engine) -> Engine:
+    """Return an engine whose containers take the memory that they use, and no more."""
+    return engine_on_disk
+
+
+@pytest.fixture(scope="module")
 def image(
     engine: Engine, registry: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
