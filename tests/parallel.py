@@ -7,6 +7,7 @@ beginning; other tests are handed out by file, those with engines first.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Generator
 from pathlib import Path
 from tempfile import mkdtemp
@@ -55,8 +56,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByMachine:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tell a process where all of them take turns."""
-    folder = node.config.stash.setdefault(_TURNS, mkdtemp(prefix="imagekit-turns-"))
-    node.workerinput["turns"] = folder
+    stash = node.config.stash
+    if _TURNS not in stash:
+        stash[_TURNS] = mkdtemp(prefix="imagekit-turns-")
+    node.workerinput["turns"] = stash[_TURNS]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Delete where processes took turns."""
+    if (folder := config.stash.get(_TURNS, None)) is not None:
+        shutil.rmtree(folder)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

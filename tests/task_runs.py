@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -64,6 +64,23 @@ class Watch(StringIO):
             assert self._changed.wait_for(
                 lambda: self.getvalue().count(text) >= times, timeout=60
             ), self.getvalue()
+
+
+@contextmanager
+def imagekit_command(*words: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """Run the command ``imagekit``, in a session of its own, and kill what is left."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "imagekit", *words],
+        text=True,
+        start_new_session=True,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 @dataclass
@@ -122,21 +139,11 @@ class Runs:
         form = ("--format", "{{.Names}}", "--filter", label)
         return self.engine.docker("ps", "--all", *form).split()
 
-    @contextmanager
-    def command(self, *words: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    def command(
+        self, *words: str, **options: Any
+    ) -> AbstractContextManager[subprocess.Popen[str]]:
         """Run the command ``imagekit``, in a session of its own."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "imagekit", *words],
-            text=True,
-            start_new_session=True,
-            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
-        )
-        with process:
-            try:
-                yield process
-            finally:
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)
+        return imagekit_command(*words, **options)
 
     def task_command(self, *words: str) -> tuple[str, ...]:
         """Return the words that run a task of ``faulty_tasks.py``."""

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import re
 import signal
 import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -26,7 +24,7 @@ import cluster_tasks as tasks
 import pytest
 from cluster_user import cluster_user
 from machine.cluster import Cluster
-from task_runs import wait_until
+from task_runs import imagekit_command, wait_until
 
 import imagekit
 from imagekit import Resources, Timeout, initialization
@@ -88,24 +86,11 @@ class Person:
             imagekit.init(root_dir=HERE)
             yield
 
-    @contextmanager
-    def command(self, *words: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
+    def command(
+        self, *words: str, **environ: str
+    ) -> AbstractContextManager[subprocess.Popen[str]]:
         """Run the command ``imagekit``, in a session of its own."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "imagekit", *words],
-            cwd=HERE,
-            env=self.environ | environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        with process:
-            try:
-                yield process
-            finally:
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)
+        return imagekit_command(*words, cwd=HERE, env=self.environ | environ)
 
     def view(self, name: str) -> RunView:
         return RunRecords(self.folder / "records" / RUNS).open(name)
